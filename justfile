@@ -1,0 +1,21 @@
+# All that must hold before a commit.
+check: fmt clippy test deny doc
+
+fmt:
+    cargo fmt --all --check
+
+clippy:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test:
+    cargo test --workspace --locked
+
+deny:
+    cargo deny --locked check
+
+doc:
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+# Every test, with the services that they need started on loopback.
+all:
+    tests/all.sh

@@ -1,0 +1,265 @@
+//! Reading an image from a `docker save` archive, whichever Docker, podman or skopeo wrote it.
+//!
+//! Docker with its containerd store saves what a registry would hold: manifests and compressed layers, which are passed on byte
+//! for byte. All others save layers uncompressed: then the manifest is made here, with its layers compressed.
+
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use storage_layout::{Algorithm, Descriptor, Digest, Manifest, media_type};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::content::Content;
+use super::docker_save::{self, SavedImage};
+use super::image_name::ImageName;
+use super::layer::{ReadyLayer, SavedLayer};
+use super::layout_source::{IMAGE_NAME, blob_path, parse_index, read_manifest};
+use super::problem::{blocking, quoted};
+use super::tar_archive::TarArchive;
+use crate::transfer::{ByteStream, Error, Source};
+
+/// The longest document that is read into memory, in bytes.
+const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
+
+/// An image in a `docker save` archive.
+#[derive(Debug)]
+pub(super) struct DockerSource {
+    archive: TarArchive,
+    wanted: Option<ImageName>,
+    spool_dir: PathBuf,
+    image: OnceCell<ReadyImage>,
+}
+
+/// What is known once the image was looked at: its manifest, and those of its blobs that lie elsewhere than under their digest.
+#[derive(Debug)]
+struct ReadyImage {
+    root: Manifest,
+    contents: HashMap<Digest, Content>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(default)]
+    diff_ids: Option<Vec<Digest>>,
+}
+
+impl DockerSource {
+    pub(super) async fn open(
+        label: String,
+        file: &Path,
+        name: Option<&str>,
+        spool_dir: PathBuf,
+    ) -> Result<Self, Error> {
+        let wanted =
+            name.map(ImageName::parse).transpose().map_err(|error| Error::Invalid(format!("{label}: {error}")))?;
+        let archive = TarArchive::open(label, file, &spool_dir).await?;
+        Ok(Self { archive, wanted, spool_dir, image: OnceCell::new() })
+    }
+
+    /// Compressing takes its time, so it waits until somebody asks, and is done once.
+    async fn image(&self) -> Result<&ReadyImage, Error> {
+        self.image.get_or_try_init(|| self.prepare()).await
+    }
+
+    async fn prepare(&self) -> Result<ReadyImage, Error> {
+        let label = self.archive.label();
+        let Some(bytes) = self.archive.document("manifest.json", MAX_DOCUMENT).await? else {
+            let path = self.archive.path().display();
+            let hint = match self.archive.find("oci-layout")? {
+                Some(_) => format!("; an OCI image layout is oci-archive:{path}"),
+                None => String::new(),
+            };
+            return Err(Error::Invalid(format!("{label} has no manifest.json, so docker save did not write it{hint}")));
+        };
+        let images = docker_save::parse(label, &bytes)?;
+        let saved = docker_save::choose(label, &images, self.wanted.as_ref())?;
+        let missing =
+            || Error::NotFound(format!("{label} names the config {} and does not hold it", quoted(&saved.config)));
+        let config = self.archive.document(&saved.config, MAX_DOCUMENT).await?.ok_or_else(missing)?;
+        match self.kept_root(saved, &Algorithm::Sha256.digest(&config)).await? {
+            Some(root) => Ok(ReadyImage { root, contents: HashMap::new() }),
+            None => self.made(saved, config).await,
+        }
+    }
+
+    /// Returns the manifest or index that the image was pulled or built with, if the archive has it and all below it.
+    async fn kept_root(&self, saved: &SavedImage, config: &Digest) -> Result<Option<Manifest>, Error> {
+        let Some(bytes) = self.archive.document("index.json", MAX_DOCUMENT).await? else {
+            return Ok(None);
+        };
+        let index = parse_index(self.archive.label(), bytes)?;
+        let mut entries: Vec<&Descriptor> = index.manifests().iter().collect();
+        // Several names may stand for one image by different ways; the one that was asked for goes first.
+        entries.sort_by_key(|entry| !self.is_named(saved, entry));
+        for entry in entries {
+            if !media_type::is_image(&entry.media_type) && !media_type::is_index(&entry.media_type) {
+                continue;
+            }
+            let Some(root) = self.manifest_if_there(entry).await? else {
+                continue;
+            };
+            if !root.is_index() {
+                if self.is_kept(&root, config)? {
+                    return Ok(Some(root));
+                }
+                continue;
+            }
+            let mut chosen = None;
+            let mut is_whole = true;
+            for descriptor in root.manifests() {
+                match self.manifest_if_there(descriptor).await? {
+                    Some(child) if self.is_kept(&child, config)? => chosen = Some(child),
+                    Some(child) if self.is_whole(&child)? => {}
+                    _ => is_whole = false,
+                }
+            }
+            match chosen {
+                Some(_) if is_whole => return Ok(Some(root)),
+                // Docker saves an index of many platforms though it has the content of one: that one is the image, as when
+                // Docker pushes it.
+                Some(child) => return Ok(Some(child)),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_named(&self, saved: &SavedImage, entry: &Descriptor) -> bool {
+        let name = entry.annotations.get(IMAGE_NAME).and_then(|name| ImageName::parse(name).ok());
+        name.is_some_and(|name| match &self.wanted {
+            Some(wanted) => name == *wanted,
+            None => saved.names().any(|own| own == name),
+        })
+    }
+
+    async fn manifest_if_there(&self, descriptor: &Descriptor) -> Result<Option<Manifest>, Error> {
+        match self.archive.find(&blob_path(&descriptor.digest))? {
+            Some(content) => {
+                read_manifest(self.archive.label(), self.archive.path(), descriptor, Some(content)).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Tells whether `manifest` is the image of that config, with the layers of a registry.
+    fn is_kept(&self, manifest: &Manifest, config: &Digest) -> Result<bool, Error> {
+        // The manifests that Docker's older store makes up for its archives have plain tars for layers.
+        let is_plain = |layer: &Descriptor| layer.media_type.rsplit('.').next() == Some("tar");
+        let is_compressed = !manifest.layers().iter().any(is_plain);
+        Ok(is_compressed && manifest.config().is_some_and(|own| own.digest == *config) && self.is_whole(manifest)?)
+    }
+
+    fn is_whole(&self, manifest: &Manifest) -> Result<bool, Error> {
+        for blob in manifest.blobs().filter(|blob| !blob.is_foreign()) {
+            if self.archive.find(&blob_path(&blob.digest))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(!manifest.is_index())
+    }
+
+    /// Makes a manifest, compressing the layers.
+    async fn made(&self, saved: &SavedImage, config: Bytes) -> Result<ReadyImage, Error> {
+        let label = self.archive.label();
+        let parsed: Config = serde_json::from_slice(&config).map_err(|error| {
+            Error::Invalid(format!("{label} is damaged: the config {}: {error}", quoted(&saved.config)))
+        })?;
+        let diff_ids = parsed.rootfs.diff_ids.unwrap_or_default();
+        let layers = self.saved_layers(saved, &diff_ids)?;
+        let ready = self.compressed(layers).await?;
+        let config_digest = Algorithm::Sha256.digest(&config);
+        let config_descriptor = Descriptor::new(media_type::DOCKER_CONFIG, config_digest.clone(), config.len() as u64);
+        let document = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::DOCKER_MANIFEST,
+            "config": config_descriptor,
+            "layers": diff_ids.iter().map(|diff_id| &ready[diff_id].descriptor).collect::<Vec<_>>(),
+        });
+        let root = Manifest::parse(Bytes::from(document.to_string()), Algorithm::Sha256, None)
+            .map_err(|error| Error::Invalid(format!("{label} holds an image that has no manifest: {error}")))?;
+        let mut contents: HashMap<Digest, Content> =
+            ready.into_values().map(|layer| (layer.descriptor.digest, layer.content)).collect();
+        if let Some(content) = self.archive.find(&saved.config)? {
+            drop(contents.insert(config_digest, content));
+        }
+        Ok(ReadyImage { root, contents })
+    }
+
+    fn saved_layers(&self, saved: &SavedImage, diff_ids: &[Digest]) -> Result<Vec<SavedLayer>, Error> {
+        let label = self.archive.label();
+        let (listed, known) = (saved.layers().len(), diff_ids.len());
+        if listed != known {
+            return Err(Error::Invalid(format!(
+                "{label} is damaged: it lists {listed} layers, the image's config {known}"
+            )));
+        }
+        let mut layers = Vec::with_capacity(listed);
+        for (name, diff_id) in saved.layers().iter().zip(diff_ids) {
+            let missing = || Error::NotFound(format!("{label} names the layer {} and does not hold it", quoted(name)));
+            layers.push(SavedLayer {
+                label: label.to_owned(),
+                archive: self.archive.path().to_owned(),
+                name: name.clone(),
+                content: self.archive.find(name)?.ok_or_else(missing)?,
+                diff_id: diff_id.clone(),
+            });
+        }
+        Ok(layers)
+    }
+
+    /// Compresses layers, as many at once as there are cores, and each content once.
+    async fn compressed(&self, layers: Vec<SavedLayer>) -> Result<HashMap<Digest, ReadyLayer>, Error> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let stop = CancellationToken::new();
+        // Threads do not end by being forgotten: the first failure, or a caller who has lost interest, stops the others.
+        let _stop_when_dropped = stop.clone().drop_guard();
+        let distinct: HashMap<Digest, SavedLayer> =
+            layers.into_iter().map(|layer| (layer.diff_id.clone(), layer)).collect();
+        stream::iter(distinct)
+            .map(|(diff_id, layer)| {
+                let (stop, spool_dir) = (stop.clone(), self.spool_dir.clone());
+                async move { Ok((diff_id, blocking(move || layer.prepare(&spool_dir, &stop)).await?)) }
+            })
+            .buffer_unordered(cores)
+            .try_collect()
+            .await
+    }
+}
+
+#[async_trait]
+impl Source for DockerSource {
+    async fn root(&self) -> Result<Manifest, Error> {
+        Ok(self.image().await?.root.clone())
+    }
+
+    async fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest, Error> {
+        let image = self.image().await?;
+        if descriptor.digest == *image.root.digest() {
+            return Ok(image.root.clone());
+        }
+        let content = self.archive.find(&blob_path(&descriptor.digest))?;
+        read_manifest(self.archive.label(), self.archive.path(), descriptor, content).await
+    }
+
+    async fn blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error> {
+        let made = self.image().await?.contents.get(&descriptor.digest).cloned();
+        let content = match made {
+            Some(content) => Some(content),
+            None => self.archive.find(&blob_path(&descriptor.digest))?,
+        };
+        let missing =
+            || Error::NotFound(format!("{} names {} and does not hold it", self.archive.label(), descriptor.digest));
+        content.map(Content::stream).ok_or_else(missing)
+    }
+}

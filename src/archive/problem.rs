@@ -1,0 +1,32 @@
+//! Errors of this module, made short.
+
+use std::io;
+use std::path::Path;
+
+use crate::transfer::Error;
+
+/// An operation on a file that failed.
+pub(super) fn file_error(attempted: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::File { attempted, path: path.display().to_string(), source }
+}
+
+/// Text from an archive, safe to show: cut, and without control characters.
+pub(super) fn quoted(text: &str) -> String {
+    let mut short: String = text.chars().take(150).flat_map(char::escape_debug).collect();
+    if text.chars().nth(150).is_some() {
+        short.push('…');
+    }
+    format!("\"{short}\"")
+}
+
+/// Runs work that waits for disks or keeps a core busy, off the threads that drive everything else.
+pub(super) async fn blocking<T, F>(work: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(file_error("waiting for a thread to read", Path::new("an archive"), error.into())),
+    }
+}

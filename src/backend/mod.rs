@@ -1,0 +1,113 @@
+//! Where buckets are: from what the user configured to an open [`ObjectStore`].
+//!
+//! One file per kind of store. A new one brings its `…Config`, a variant of [`BackendConfig`] and of
+//! [`Scheme`]; the routing of requests, the errors and the root folder are shared. Nothing here knows
+//! command-line arguments or the bucket's layout beyond its topmost folder.
+
+mod error;
+mod failure;
+mod fs;
+mod location;
+mod no_symlinks;
+mod routed;
+mod s3;
+mod secret;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+
+pub use error::{Error, Kind};
+pub use failure::{classify, describe};
+pub use fs::FsConfig;
+pub use location::{BucketRef, InvalidLocation, Scheme, check_bucket, is_url, parse_url};
+pub use s3::S3Config;
+pub use secret::Secret;
+
+/// A kind of store and how to reach it.
+#[derive(Clone, Debug)]
+pub enum BackendConfig {
+    /// Amazon S3, and what speaks its language.
+    S3(S3Config),
+    /// Folders of this machine.
+    Fs(FsConfig),
+}
+
+/// What all kinds of stores have.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often a failed request is tried again.
+    pub retries: u32,
+    /// A PEM file with certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The HTTP proxy for requests to the store. Its address may hold a password.
+    pub proxy: Option<Secret>,
+    /// The folder inside the bucket that everything is kept in; the bucket itself if absent.
+    pub root_dir: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { retries: 10, ca_file: None, proxy: None, root_dir: None }
+    }
+}
+
+/// What a bucket is opened for: no more rights are asked for than that needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Intent {
+    /// Objects are only read. The bucket must exist.
+    Read,
+    /// Objects are written too. A folder that stands for a bucket is made if it is absent.
+    Write,
+}
+
+impl BackendConfig {
+    /// Returns the scheme of the backend's URLs, such as `s3`.
+    pub fn scheme(&self) -> &'static str {
+        match self {
+            Self::S3(_) => Scheme::S3.as_str(),
+            Self::Fs(_) => Scheme::Fs.as_str(),
+        }
+    }
+
+    /// Returns what all backends have.
+    pub fn options(&self) -> &Options {
+        match self {
+            Self::S3(config) => &config.options,
+            Self::Fs(config) => &config.options,
+        }
+    }
+
+    /// Opens a bucket, and makes sure that it is there and answers: one request if all is well, an error after about 15
+    /// seconds at most if not.
+    ///
+    /// # Errors
+    /// [`Error`] names the bucket and the place that was asked, and says what to do. Whether objects may be written is not
+    /// tried out.
+    pub async fn connect(&self, bucket: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
+        let root = root_dir(self.options().root_dir.as_deref())?;
+        let store = match self {
+            Self::S3(config) => config.connect(bucket, &root, intent).await?,
+            Self::Fs(config) => config.connect(bucket, intent)?,
+        };
+        Ok(if root.is_root() { store } else { Arc::new(PrefixStore::new(store, root)) })
+    }
+}
+
+/// Checks `--root-dir`. One slash before and after it is taken as the habit it is; Docker's registry does so as well.
+fn root_dir(text: Option<&str>) -> Result<Path, Error> {
+    let text = text.unwrap_or_default();
+    // `Path::parse` strips one slash at each end, and so takes `//` for nothing.
+    let parsed = (!text.contains("//")).then(|| Path::parse(text));
+    match parsed {
+        Some(Ok(path)) => Ok(path),
+        _ => Err(Error::usage(format!("root directory \"{}\" cannot be used", text.escape_debug()))
+            .with_hint("write it as folder/subfolder: without `.`, `..`, doubled slashes and control characters")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Amazon S3, and what speaks its language.
+
+mod clients;
+mod credentials;
+mod environment;
+mod preflight;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::ProfileFileRegionProvider;
+use object_store::aws::{AwsCredentialProvider, resolve_bucket_region};
+use object_store::path::Path;
+use object_store::{ObjectStore, StaticCredentialProvider};
+use tokio::time::timeout;
+
+use super::error::{Error, Kind};
+use super::failure::joined;
+use super::routed::RoutedStore;
+use super::{Intent, Options, Secret};
+use clients::{Clients, Pace};
+use credentials::SdkCredentials;
+use environment::{Identity, Settings};
+use preflight::{Observed, Preflight};
+
+/// The region that an endpoint of one's own gets if none is configured: the one that all such stores take.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// How to reach an S3 bucket. What is absent here is looked up where Amazon's own tools look: in the environment, then in
+/// the profile.
+#[derive(Clone, Debug, Default)]
+pub struct S3Config {
+    /// The region, such as `eu-west-1`.
+    pub region: Option<String>,
+    /// The URL of a store other than Amazon's.
+    pub endpoint: Option<String>,
+    /// The ID of an access key.
+    pub access_key: Option<String>,
+    /// The secret that belongs to it.
+    pub secret_key: Option<Secret>,
+    /// The token that belongs to a temporary key.
+    pub session_token: Option<Secret>,
+    /// A profile of `~/.aws/config`. If it is set and `access_key` is not, keys in the environment are not used.
+    pub profile: Option<String>,
+    /// Whether requests are sent without credentials, for buckets open to everyone.
+    pub no_sign_request: bool,
+    /// Whether the bucket is in the path of a URL (`true`) or in its host name (`false`). If absent: in the path with an
+    /// `endpoint`, else in the host name where that is possible.
+    pub path_style: Option<bool>,
+    /// The storage class of new objects; the bucket's default if absent.
+    pub storage_class: Option<String>,
+    /// How the store encrypts new objects: `AES256`, `aws:kms` or `aws:kms:dsse`; the bucket's default if absent.
+    pub sse: Option<String>,
+    /// The KMS key to encrypt with; sets `sse` to `aws:kms` if that is absent.
+    pub sse_kms_key_id: Option<String>,
+    /// What all backends have.
+    pub options: Options,
+}
+
+/// How long opening a bucket may take.
+#[derive(Clone, Debug)]
+struct Limits {
+    /// Everything together.
+    total: Duration,
+    /// Obtaining credentials. A metadata service that is not there does not refuse, it stays silent.
+    credentials: Duration,
+    /// One request.
+    request: Duration,
+    /// How often a failed request is tried again.
+    retries: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            total: Duration::from_secs(15),
+            credentials: Duration::from_secs(5),
+            request: Duration::from_secs(6),
+            retries: 1,
+        }
+    }
+}
+
+impl S3Config {
+    pub(super) async fn connect(
+        &self,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        self.connect_within(&Limits::default(), settings, bucket, root, intent).await
+    }
+
+    async fn connect_within(
+        &self,
+        limits: &Limits,
+        settings: Settings,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        check_bucket(bucket)?;
+        let place = settings.endpoint.clone().unwrap_or_else(|| "Amazon S3".to_owned());
+        match timeout(limits.total, self.open(limits, settings, bucket, root, intent)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Error::new(
+                Kind::Unavailable,
+                format!("bucket \"{bucket}\" at {place} did not answer within {} seconds", limits.total.as_secs()),
+            )
+            .with_hint("check the address, the network and the proxy, then try again")),
+        }
+    }
+
+    async fn open(
+        &self,
+        limits: &Limits,
+        settings: Settings,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        let clients = Clients::new(self, &settings, bucket)?;
+        let region = self.region(limits, &settings, bucket, &clients).await?;
+        let credentials = self.credentials(limits, &settings, &region).await;
+        let build =
+            |pace: Pace, observed: Option<&Observed>| clients.build(pace, &region, credentials.as_ref(), observed);
+
+        let observed = Observed::default();
+        let store = build(Pace::Preflight { request: limits.request, retries: limits.retries }, Some(&observed))?;
+        let endpoint = settings.endpoint.as_deref();
+        Preflight { store: &store, observed: &observed, bucket, endpoint, region: &region, root, intent }.run().await?;
+
+        Ok(Arc::new(RoutedStore {
+            meta: Arc::new(build(Pace::Meta, None)?),
+            get: Arc::new(build(Pace::Get, None)?),
+            put: Arc::new(build(Pace::Put, None)?),
+            storage_class: self.storage_class.clone(),
+        }))
+    }
+
+    async fn region(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        clients: &Clients<'_>,
+    ) -> Result<String, Error> {
+        if let Some(region) = &settings.region {
+            return Ok(region.clone());
+        }
+        // Next to an endpoint, the region of a profile counts only if the user chose the profile.
+        let profile = match &settings.identity {
+            Identity::Chain { profile } if profile.is_some() || settings.endpoint.is_none() => Some(profile),
+            _ => None,
+        };
+        if let Some(name) = profile {
+            let mut provider = ProfileFileRegionProvider::builder();
+            if let Some(name) = name {
+                provider = provider.profile_name(name);
+            }
+            if let Some(region) = provider.build().region().await {
+                return Ok(region.to_string());
+            }
+        }
+        if settings.endpoint.is_some() {
+            return Ok(DEFAULT_REGION.to_owned());
+        }
+        let options = clients.options(&Pace::Preflight { request: limits.request, retries: 0 });
+        resolve_bucket_region(bucket, &options).await.map_err(|error| region_unknown(bucket, &error))
+    }
+
+    async fn credentials(&self, limits: &Limits, settings: &Settings, region: &str) -> Option<AwsCredentialProvider> {
+        match &settings.identity {
+            Identity::Anonymous => None,
+            Identity::Keys(credential) => Some(Arc::new(StaticCredentialProvider::new(credential.to_aws()))),
+            Identity::Chain { profile } => Some(Arc::new(
+                SdkCredentials::load(profile.as_deref(), region, limits.credentials, settings.metadata_disabled).await,
+            )),
+        }
+    }
+}
+
+fn region_unknown(bucket: &str, error: &object_store::Error) -> Error {
+    // The lookup's errors are not exported: their texts are all there is.
+    let text = joined(error);
+    if text.contains("not found") {
+        return Error::new(Kind::NotFound, format!("bucket \"{bucket}\" not found at Amazon S3"))
+            .with_hint("create it, or pass --endpoint (AWS_ENDPOINT_URL_S3) if it is in another store");
+    }
+    let kind = if text.contains("Failed to resolve") { Kind::Unavailable } else { Kind::Usage };
+    Error::new(kind, format!("cannot find out the region of bucket \"{bucket}\""))
+        .with_source(text)
+        .with_hint("pass --region (AWS_REGION)")
+        .with_hint("pass --endpoint (AWS_ENDPOINT_URL_S3) if the bucket is not at Amazon")
+}
+
+/// Refuses what cannot stand in a URL. The store itself has stricter rules and says so.
+fn check_bucket(bucket: &str) -> Result<(), Error> {
+    super::check_bucket(bucket)?;
+    if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("\"{}\" cannot be an S3 bucket", bucket.escape_debug()))
+        .with_hint("the name of a bucket is made of letters, digits, dots and dashes"))
+}

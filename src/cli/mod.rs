@@ -1,0 +1,197 @@
+//! Arguments, environment and dispatch: the only code that knows clap.
+
+mod backend_args;
+mod env_vars;
+mod global_args;
+mod place;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::{Context, pull, push, serve};
+use crate::ui::{self, CommandError, ExitStatus, Printer};
+use backend_args::{AnyArgs, BackendArgs, FsArgs, NoArgs, S3Args};
+use env_vars::Env;
+use global_args::GlobalArgs;
+use verbs::Verb;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0 ok                 10 not found              14 storage unavailable
+  1 other failure      11 conflict               15 Docker daemon
+  2 usage              12 credentials or rights  16 out of space
+  3 partly done        13 integrity             130 interrupted
+
+Every option also has an environment variable, OCI_STORE_ and its name: OCI_STORE_SPOOL_DIR.";
+
+/// Container images in a bucket, with no registry running.
+#[derive(Debug, Parser)]
+#[command(name = "oci-store", version, propagate_version = true, after_help = AFTER_HELP, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Images in S3, or in a store that speaks its language: BUCKET/NAME[:TAG]
+    S3(OfBackend<S3Args>),
+    /// Images in a folder: FOLDER/NAME[:TAG] below --dir
+    Fs(OfBackend<FsArgs>),
+    /// The same verbs, with the backend in the reference: s3://BUCKET/NAME[:TAG]
+    #[command(flatten)]
+    Verb(Verb<AnyArgs>),
+    /// Prints a script that completes this command line in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page
+    Man,
+}
+
+/// Flags of the backend are taken before the verb and after it.
+#[derive(Debug, clap::Args)]
+struct OfBackend<B: clap::Args> {
+    #[command(flatten)]
+    backend: B,
+    #[command(subcommand)]
+    verb: Verb<NoArgs>,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // clap writes help to stdout and errors to stderr, and a reader who went away is no failure.
+        Err(error) => {
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitStatus::Usage as u8));
+        }
+    };
+    let env = Env::of_process();
+    let global = match cli.global.resolve(&env) {
+        Ok(global) => global,
+        Err(error) => {
+            error.print(&Printer::default());
+            return error.status().into();
+        }
+    };
+    ui::init_logging(global.verbosity);
+    let printer = Printer::new(global.format, global.verbosity, global.progress);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            CommandError::because("cannot start", error).print(&printer);
+            return ExitStatus::Other.into();
+        }
+    };
+    let cancel = CancellationToken::new();
+    let status = runtime.block_on(async {
+        let watcher = tokio::spawn(watch_signals(cancel.clone(), printer.clone()));
+        let context =
+            Context { printer: printer.clone(), reporter: ui::reporter(&printer), cancel, settings: global.settings };
+        let result = dispatch(cli.command, &env, &context).await;
+        watcher.abort();
+        drop(context);
+        match result {
+            Ok(()) => ExitStatus::Ok,
+            Err(error) => {
+                error.print(&printer);
+                error.status()
+            }
+        }
+    });
+    // A task that hangs in a blocking call must not keep the process.
+    runtime.shutdown_background();
+    status.into()
+}
+
+async fn dispatch(command: Command, env: &Env, context: &Context) -> Result<(), CommandError> {
+    match command {
+        Command::S3(of) => run(of.verb, BackendArgs::S3(of.backend), env, context).await,
+        Command::Fs(of) => run(of.verb, BackendArgs::Fs(of.backend), env, context).await,
+        Command::Verb(verb) => {
+            let (verb, backend) = verb.split();
+            run(verb, BackendArgs::Any(Box::new(backend)), env, context).await
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "oci-store", &mut script);
+            context.printer.raw(&script);
+            Ok(())
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            let man = clap_mangen::Man::new(Cli::command());
+            man.render(&mut page).map_err(|error| CommandError::because("cannot write the manual page", error))?;
+            context.printer.raw(&page);
+            Ok(())
+        }
+    }
+}
+
+async fn run(verb: Verb<NoArgs>, backend: BackendArgs, env: &Env, context: &Context) -> Result<(), CommandError> {
+    match verb {
+        Verb::Push { args, .. } => push::run(args.request(backend, env, context)?, context).await,
+        Verb::Pull { args, .. } => pull::run(args.request(backend, env, context)?, context).await,
+        Verb::Serve { args, .. } => serve::run(args.request(backend, env, context)?, context).await,
+    }
+}
+
+/// The first signal asks the command to clean up and end; the second one ends the process.
+async fn watch_signals(cancel: CancellationToken, printer: Printer) {
+    let mut asked = false;
+    loop {
+        wait_for_signal().await;
+        if std::mem::replace(&mut asked, true) {
+            #[expect(clippy::exit, reason = "the user asked twice: nothing is waited for any more")]
+            std::process::exit(ExitStatus::Interrupted as i32);
+        }
+        printer.note("interrupted: cleaning up (once more to leave at once)");
+        cancel.cancel();
+    }
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_the_backend_are_taken_everywhere() {
+        for line in [
+            "oci-store s3 --endpoint http://h push b/a:v1",
+            "oci-store s3 push --endpoint http://h b/a:v1",
+            "oci-store s3 push b/a:v1 --endpoint http://h",
+            "oci-store s3 push b/a:v1 --endpoint-url http://h -r eu-west-1 -i app:v1 -q",
+            "oci-store push s3://b/a:v1 --endpoint http://h",
+            "oci-store fs push b/a:v1 --dir d",
+            "oci-store fs --no-fsync pull b/a:v1",
+        ] {
+            Cli::try_parse_from(line.split(' ')).expect(line);
+        }
+        assert!(Cli::try_parse_from(["oci-store", "fs", "push", "b/a", "--region", "x"]).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! Reading what users type for places.
+
+use crate::archive::ArchivePlace;
+use crate::backend::{BucketRef, Scheme, check_bucket, is_url, parse_url};
+use crate::commands::ImagePlace;
+use crate::ui::{CommandError, ExitStatus};
+
+fn usage(message: impl std::fmt::Display) -> CommandError {
+    CommandError::new(ExitStatus::Usage, message.to_string())
+}
+
+/// Reads `BUCKET/NAME[:TAG][@DIGEST]` where the backend is known, and `SCHEME://…` always.
+pub(super) fn bucket_ref(text: &str, named: Option<Scheme>) -> Result<(Scheme, BucketRef), CommandError> {
+    match named {
+        Some(scheme) if !text.contains("://") => Ok((scheme, text.parse().map_err(usage)?)),
+        _ => {
+            let (scheme, place) = parse_url(text).map_err(usage)?;
+            agree(text, scheme, named)?;
+            Ok((scheme, place))
+        }
+    }
+}
+
+/// Reads `BUCKET` where the backend is known, and `SCHEME://BUCKET` always.
+pub(super) fn bucket(text: &str, named: Option<Scheme>) -> Result<(Scheme, String), CommandError> {
+    let (scheme, bucket) = match text.split_once("://") {
+        Some(("s3", bucket)) => (Scheme::S3, bucket),
+        Some(("fs", bucket)) => (Scheme::Fs, bucket),
+        Some(_) => return Err(usage(format!("{text:?} has an unknown scheme: write s3://BUCKET or fs://FOLDER"))),
+        None => match named {
+            Some(scheme) => (scheme, text),
+            None => return Err(usage(format!("{text:?} has no scheme: write s3://BUCKET or fs://FOLDER"))),
+        },
+    };
+    agree(text, scheme, named)?;
+    let bucket = bucket.strip_suffix('/').unwrap_or(bucket);
+    check_bucket(bucket).map_err(usage)?;
+    Ok((scheme, bucket.to_owned()))
+}
+
+fn agree(text: &str, scheme: Scheme, named: Option<Scheme>) -> Result<(), CommandError> {
+    match named {
+        Some(named) if named != scheme => {
+            Err(usage(format!("{text:?} is of {scheme}, and the command is for {named}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the value of `--image`.
+pub(super) fn image(text: &str) -> Result<ImagePlace, CommandError> {
+    if ArchivePlace::is_meant_by(text) {
+        return text.parse().map(ImagePlace::Archive).map_err(usage);
+    }
+    if is_url(text) || text.contains("://") {
+        return Err(usage(format!("--image {text:?} is no local place"))
+            .hint("it is an image of the Docker daemon, docker-archive:FILE, oci-archive:FILE or oci:DIR"));
+    }
+    let name = text.strip_prefix("docker-daemon:").unwrap_or(text);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    if name.is_empty() || !name.chars().all(allowed) || name.contains("..") || name.starts_with('/') {
+        return Err(usage(format!("--image {text:?} is no image of a Docker daemon"))
+            .hint("write its name, such as app:v1; a file is docker-archive:FILE, oci-archive:FILE or oci:DIR"));
+    }
+    Ok(ImagePlace::Docker(name.to_owned()))
+}

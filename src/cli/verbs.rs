@@ -1,0 +1,183 @@
+//! The verbs: one type for `oci-store s3 push …` and `oci-store push s3://…`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::backend_args::{AnyArgs, BackendArgs, NoArgs};
+use super::env_vars::Env;
+use super::place;
+use crate::commands::{Context, pull, push, serve};
+use crate::transfer::PlatformFilter;
+use crate::ui::{CommandError, ExitStatus};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb<B: Args> {
+    /// Stores an image in a bucket
+    Push {
+        #[command(flatten)]
+        args: PushArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+    /// Brings an image back from a bucket
+    Pull {
+        #[command(flatten)]
+        args: PullArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+    /// Serves a bucket as a registry on this machine until it is stopped
+    Serve {
+        #[command(flatten)]
+        args: ServeArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+}
+
+impl Verb<AnyArgs> {
+    /// Takes the backend's flags off.
+    pub(super) fn split(self) -> (Verb<NoArgs>, AnyArgs) {
+        let none = NoArgs {};
+        match self {
+            Self::Push { args, backend } => (Verb::Push { args, backend: none }, backend),
+            Self::Pull { args, backend } => (Verb::Pull { args, backend: none }, backend),
+            Self::Serve { args, backend } => (Verb::Serve { args, backend: none }, backend),
+        }
+    }
+}
+
+/// What `push` takes.
+#[derive(Debug, Args)]
+pub(super) struct PushArgs {
+    /// Where to: BUCKET/NAME[:TAG], or with the backend's scheme s3://BUCKET/NAME[:TAG]
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// What to push: an image of the Docker daemon, docker-archive:FILE[:REF], oci-archive:FILE[:TAG] or oci:DIR[:TAG]
+    /// [default: NAME:TAG in the Docker daemon]
+    #[arg(short, long, value_name = "PLACE")]
+    image: Option<String>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// What `pull` takes.
+#[derive(Debug, Args)]
+pub(super) struct PullArgs {
+    /// Where from: BUCKET/NAME[:TAG][@DIGEST], or with the backend's scheme s3://BUCKET/NAME[:TAG][@DIGEST]
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// Where to: a name in the Docker daemon, docker-archive:FILE[:REF], oci-archive:FILE[:TAG] or oci:DIR[:TAG]
+    /// [default: NAME:TAG in the Docker daemon]
+    #[arg(short, long, value_name = "PLACE")]
+    image: Option<String>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// What `push` and `pull` both take.
+#[derive(Debug, Args)]
+pub(super) struct CommonArgs {
+    /// One platform of several, os/arch[/variant]; may be repeated
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    platform: Vec<PlatformFilter>,
+    /// Also writes the digest to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+}
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The bucket: BUCKET, or with the backend's scheme s3://BUCKET
+    #[arg(value_name = "BUCKET")]
+    bucket: String,
+    /// The loopback address and port to listen on; port 0 picks a free one [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Refuses whatever would change the bucket
+    #[arg(long)]
+    read_only: bool,
+}
+
+impl CommonArgs {
+    fn resolve(self, env: &Env) -> Result<(Vec<PlatformFilter>, Option<PathBuf>), CommandError> {
+        let mut platforms = self.platform;
+        if platforms.is_empty()
+            && let Some(text) = env.first(&["OCI_STORE_PLATFORM"])
+        {
+            let parsed: Result<_, String> = text.split(',').map(str::parse).collect();
+            platforms = parsed.map_err(|error| {
+                CommandError::new(ExitStatus::Usage, format!("OCI_STORE_PLATFORM is {text:?}: {error}"))
+            })?;
+        }
+        Ok((platforms, env.path_or(self.digestfile, &["OCI_STORE_DIGESTFILE"])))
+    }
+}
+
+impl PushArgs {
+    pub(super) fn request(
+        self,
+        backend: BackendArgs,
+        env: &Env,
+        context: &Context,
+    ) -> Result<push::Request, CommandError> {
+        let (scheme, place) = place::bucket_ref(&self.reference, backend.scheme())?;
+        if place.digest.is_some() {
+            return Err(CommandError::new(
+                ExitStatus::Usage,
+                format!("cannot push to {:?}: it names a digest", self.reference),
+            )
+            .hint("push to a tag; the digest is printed when it is done"));
+        }
+        let image = env.or(self.image, &["OCI_STORE_IMAGE"]).as_deref().map(place::image).transpose()?;
+        let (platforms, digestfile) = self.common.resolve(env)?;
+        Ok(push::Request { backend: backend.config(scheme, env, context)?, place, image, platforms, digestfile })
+    }
+}
+
+impl PullArgs {
+    pub(super) fn request(
+        self,
+        backend: BackendArgs,
+        env: &Env,
+        context: &Context,
+    ) -> Result<pull::Request, CommandError> {
+        let (scheme, place) = place::bucket_ref(&self.reference, backend.scheme())?;
+        let image = env.or(self.image, &["OCI_STORE_IMAGE"]).as_deref().map(place::image).transpose()?;
+        if image.is_none() && place.tag.is_none() && place.digest.is_some() {
+            return Err(CommandError::new(
+                ExitStatus::Usage,
+                format!("{:?} names no tag to give the image", self.reference),
+            )
+            .hint(format!(
+                "say what to call it: --image {}:TAG, or {}:TAG@sha256:…",
+                place.repository, place.repository
+            )));
+        }
+        let (platforms, digestfile) = self.common.resolve(env)?;
+        Ok(pull::Request { backend: backend.config(scheme, env, context)?, place, image, platforms, digestfile })
+    }
+}
+
+impl ServeArgs {
+    pub(super) fn request(
+        self,
+        backend: BackendArgs,
+        env: &Env,
+        context: &Context,
+    ) -> Result<serve::Request, CommandError> {
+        let (scheme, bucket) = place::bucket(&self.bucket, backend.scheme())?;
+        let listen = env.parsed(self.listen, "OCI_STORE_LISTEN")?;
+        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5000)));
+        if !listen.ip().is_loopback() {
+            return Err(CommandError::new(ExitStatus::Usage, format!("cannot listen on {listen}: it is no loopback address"))
+                .hint("whoever reaches the port may read and write the bucket; put a proxy that authenticates in front of 127.0.0.1"));
+        }
+        let read_only = env.switch(self.read_only, "OCI_STORE_READ_ONLY")?;
+        Ok(serve::Request { backend: backend.config(scheme, env, context)?, bucket, listen, read_only })
+    }
+}

@@ -1,0 +1,82 @@
+//! What every command is given.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use storage_layout::{Store, StoreOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::ArchivePlace;
+use crate::backend::{BackendConfig, Intent};
+use crate::docker::{self, DockerEngine};
+use crate::transfer::Reporter;
+use crate::ui::{CommandError, Printer};
+
+/// What every command is given.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where results and messages go.
+    pub printer: Printer,
+    /// Who hears of the transfer.
+    pub reporter: Arc<dyn Reporter>,
+    /// Cancelled when the user asks to stop.
+    pub cancel: CancellationToken,
+    /// What the global flags say.
+    pub settings: Settings,
+}
+
+/// What the global flags say.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many blobs travel at once.
+    pub jobs: usize,
+    /// How often a failed request to the storage is tried again.
+    pub retries: u32,
+    /// The folder for spool files.
+    pub spool_dir: PathBuf,
+    /// Certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The HTTP proxy for the storage.
+    pub proxy: Option<String>,
+    /// The Docker daemon's address.
+    pub docker_host: Option<String>,
+}
+
+/// Where an image is on this machine.
+#[derive(Clone, Debug)]
+pub enum ImagePlace {
+    /// In the Docker daemon, by name.
+    Docker(String),
+    /// In a file or folder.
+    Archive(ArchivePlace),
+}
+
+impl Context {
+    /// Opens a bucket.
+    pub(super) async fn open(
+        &self,
+        backend: &BackendConfig,
+        bucket: &str,
+        intent: Intent,
+    ) -> Result<Store, crate::backend::Error> {
+        let objects = backend.connect(bucket, intent).await?;
+        Ok(Store::new(objects, StoreOptions { spool_dir: self.settings.spool_dir.clone(), ..StoreOptions::default() }))
+    }
+
+    /// Connects to the Docker daemon.
+    pub(super) async fn docker(&self) -> Result<DockerEngine, docker::Error> {
+        DockerEngine::connect(self.settings.docker_host.as_deref()).await
+    }
+
+    /// Runs `work` until it ends or the user asks to stop.
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        what: String,
+        work: impl Future<Output = Result<T, CommandError>>,
+    ) -> Result<T, CommandError> {
+        tokio::select! {
+            result = work => result,
+            () = self.cancel.cancelled() => Err(CommandError::interrupted(format!("{what} was interrupted"))),
+        }
+    }
+}

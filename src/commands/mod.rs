@@ -1,0 +1,11 @@
+//! One file per verb: it wires the pieces and owns the cleanup.
+
+mod bridge;
+mod context;
+mod outcome;
+pub mod pull;
+pub mod push;
+pub mod serve;
+mod tally;
+
+pub use context::{Context, ImagePlace, Settings};

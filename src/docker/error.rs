@@ -1,0 +1,44 @@
+//! What can go wrong with a Docker daemon.
+
+/// A failure of the daemon, or of reaching it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No daemon answers.
+    #[error("no Docker daemon answers at {host}")]
+    Unreachable {
+        /// The address that was tried.
+        host: String,
+        /// Why not.
+        #[source]
+        source: bollard::errors::Error,
+    },
+    /// The address is none.
+    #[error("{host} is no address of a Docker daemon (unix:///path, tcp://host:port, http://host:port)")]
+    Address {
+        /// What was given.
+        host: String,
+        /// Why not.
+        #[source]
+        source: bollard::errors::Error,
+    },
+    /// The daemon has no such image.
+    #[error("the Docker daemon has no image {0}")]
+    ImageUnknown(String),
+    /// The daemon refused, or failed while it worked.
+    #[error("the Docker daemon failed {attempted}: {message}")]
+    Failed {
+        /// What it was asked to do, such as `pushing app:v1`.
+        attempted: String,
+        /// What it said.
+        message: String,
+    },
+    /// The connection to the daemon broke.
+    #[error("the Docker daemon went away while {attempted}")]
+    Lost {
+        /// What it was asked to do.
+        attempted: String,
+        /// How it was noticed.
+        #[source]
+        source: bollard::errors::Error,
+    },
+}

@@ -1,0 +1,50 @@
+//! Moving images between the places that hold them.
+//!
+//! A bucket, an archive, a daemon and a remote registry are each a [`Source`], a [`Target`] or both, and [`copy_image`] is the
+//! one routine between them: children first, manifests after their blobs, the name last.
+
+mod copy;
+mod error;
+mod platform;
+mod report;
+mod repository;
+
+use async_trait::async_trait;
+pub use storage_layout::ByteStream;
+use storage_layout::{Descriptor, Manifest};
+
+pub use copy::{Copied, CopiedBlob, CopyOptions, copy_image};
+pub use error::Error;
+pub use platform::PlatformFilter;
+pub use report::{BlobProgress, BlobStatus, Reporter};
+pub use repository::{BucketSource, BucketTarget};
+
+/// Where an image is read from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Returns what the place's name or reference stands for: an image manifest or an index.
+    async fn root(&self) -> Result<Manifest, Error>;
+
+    /// Returns a manifest that [`Source::root`], or an index below it, names.
+    async fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest, Error>;
+
+    /// Returns the bytes of a config or layer. They need not be verified: every target does that.
+    async fn blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error>;
+}
+
+/// Where an image is written to.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Tells whether the place has the blob, with its size.
+    async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, Error>;
+
+    /// Stores a blob. It becomes visible only if the bytes have the descriptor's digest and size.
+    async fn put_blob(&self, descriptor: &Descriptor, body: ByteStream) -> Result<(), Error>;
+
+    /// Stores a manifest that an index names. Its blobs and manifests are there already.
+    async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error>;
+
+    /// Stores the manifest that the place's name is to stand for, and names it. This is the commit: before it nobody who looks
+    /// at the place sees anything of the image, after it everything is there.
+    async fn commit(&self, root: &Manifest) -> Result<(), Error>;
+}

@@ -1,0 +1,203 @@
+//! One error for people: what was attempted, why it failed, what to do; and for scripts an exit code.
+
+use std::error::Error as StdError;
+use std::io;
+
+use super::{ExitStatus, Printer};
+use crate::backend::{self, Kind};
+use crate::{docker, transfer};
+
+/// A command that failed.
+#[derive(Debug)]
+pub struct CommandError {
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+    status: ExitStatus,
+    hints: Vec<String>,
+}
+
+impl CommandError {
+    /// Makes an error of an exit status and a message alone.
+    pub fn new(status: ExitStatus, message: impl Into<String>) -> Self {
+        Self { message: message.into(), source: None, status, hints: Vec::new() }
+    }
+
+    /// Makes an error of what was attempted and why it failed; the cause decides the exit status and what is advised.
+    pub fn because(message: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let source = source.into();
+        let (status, hints) = judge(source.as_ref());
+        Self { message: message.into(), source: Some(source), status, hints }
+    }
+
+    /// The user stopped it.
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Self::new(ExitStatus::Interrupted, message)
+    }
+
+    /// Adds advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Returns how the command ends.
+    pub fn status(&self) -> ExitStatus {
+        self.status
+    }
+
+    /// Writes the error for people.
+    pub fn print(&self, printer: &Printer) {
+        printer.error_line(&format!("error: {}", self.message));
+        let mut said = self.message.clone();
+        let mut cause = self.source.as_deref().map(|source| source as &(dyn StdError + 'static));
+        while let Some(error) = cause {
+            let text = text_of(error);
+            // Many errors repeat their cause in their own text.
+            if !said.contains(&text) {
+                printer.error_line(&format!("caused by: {text}"));
+                said = text;
+            }
+            if is_described_whole(error) {
+                break;
+            }
+            cause = error.source();
+        }
+        for hint in &self.hints {
+            printer.error_line(&format!("hint: {hint}"));
+        }
+    }
+}
+
+/// An object store's error is told in our words, which hold what its causes say.
+fn is_described_whole(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<object_store::Error>()
+}
+
+fn text_of(error: &(dyn StdError + 'static)) -> String {
+    match error.downcast_ref::<object_store::Error>() {
+        Some(error) => backend::describe(error),
+        None => error.to_string().trim().to_owned(),
+    }
+}
+
+/// Decides what a failure means, by the first error in the chain that tells.
+fn judge(error: &(dyn StdError + 'static)) -> (ExitStatus, Vec<String>) {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(judged) = judge_one(error) {
+            return judged;
+        }
+        cause = error.source();
+    }
+    (ExitStatus::Other, Vec::new())
+}
+
+fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String>)> {
+    if let Some(error) = error.downcast_ref::<backend::Error>() {
+        return Some((of_kind(error.kind()), error.hints()));
+    }
+    if let Some(error) = error.downcast_ref::<storage_layout::Error>() {
+        return of_bucket(error).map(|status| (status, bucket_hints(error)));
+    }
+    if let Some(error) = error.downcast_ref::<object_store::Error>() {
+        let kind = backend::classify(error);
+        return Some((of_kind(kind), store_hints(kind)));
+    }
+    if let Some(error) = error.downcast_ref::<transfer::Error>() {
+        return match error {
+            transfer::Error::NotFound(_) => Some((ExitStatus::NotFound, Vec::new())),
+            transfer::Error::NoPlatform { .. } => {
+                Some((ExitStatus::NotFound, vec!["choose one that is there with --platform os/arch".to_owned()]))
+            }
+            transfer::Error::Invalid(_) => Some((ExitStatus::Integrity, Vec::new())),
+            transfer::Error::Bucket(_) | transfer::Error::File { .. } => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<docker::Error>() {
+        return Some(of_docker(error));
+    }
+    let error = error.downcast_ref::<io::Error>()?;
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Some((ExitStatus::NoSpace, vec!["free some space; nothing of the image was kept".to_owned()]))
+        }
+        io::ErrorKind::NotFound => Some((ExitStatus::NotFound, Vec::new())),
+        io::ErrorKind::PermissionDenied => Some((ExitStatus::Credentials, Vec::new())),
+        io::ErrorKind::InvalidData => Some((ExitStatus::Integrity, damage_hints())),
+        // The outer error of a chain may be of a kind that says nothing while its cause does.
+        _ => None,
+    }
+}
+
+fn of_kind(kind: Kind) -> ExitStatus {
+    match kind {
+        Kind::NotFound => ExitStatus::NotFound,
+        Kind::Credentials | Kind::Denied => ExitStatus::Credentials,
+        Kind::Unavailable => ExitStatus::Unavailable,
+        Kind::Usage => ExitStatus::Usage,
+        Kind::NoSpace => ExitStatus::NoSpace,
+        Kind::Other => ExitStatus::Other,
+    }
+}
+
+fn of_bucket(error: &storage_layout::Error) -> Option<ExitStatus> {
+    use storage_layout::Error;
+    match error {
+        Error::DigestInvalid(_) | Error::NameInvalid(_) | Error::TagInvalid(_) => Some(ExitStatus::Usage),
+        Error::BlobUnknown(_) | Error::ManifestUnknown { .. } => Some(ExitStatus::NotFound),
+        Error::ManifestBlobUnknown { .. }
+        | Error::ManifestInvalid(_)
+        | Error::DigestMismatch { .. }
+        | Error::SizeMismatch { .. }
+        | Error::Corrupt { .. } => Some(ExitStatus::Integrity),
+        Error::ManifestTooLarge { .. } => Some(ExitStatus::NoSpace),
+        // The cause tells.
+        Error::Body(_) | Error::Spool { .. } | Error::Store { .. } => None,
+    }
+}
+
+fn bucket_hints(error: &storage_layout::Error) -> Vec<String> {
+    match error {
+        storage_layout::Error::Corrupt { .. } => damage_hints(),
+        _ => Vec::new(),
+    }
+}
+
+fn damage_hints() -> Vec<String> {
+    vec!["push the image again from where it is whole: that replaces what is damaged".to_owned()]
+}
+
+fn store_hints(kind: Kind) -> Vec<String> {
+    let hint = match kind {
+        Kind::NoSpace => "free some space; nothing of the image is visible",
+        Kind::Denied => "the credentials need the rights to list, get, put and delete objects of this bucket",
+        Kind::Unavailable => {
+            "the same command may work when the storage answers again: what was sent is not sent twice"
+        }
+        _ => return Vec::new(),
+    };
+    vec![hint.to_owned()]
+}
+
+fn of_docker(error: &docker::Error) -> (ExitStatus, Vec<String>) {
+    match error {
+        docker::Error::Unreachable { .. } => (
+            ExitStatus::Docker,
+            vec![
+                "start Docker, or say where it is with -H or DOCKER_HOST".to_owned(),
+                "without a daemon: --image docker-archive:FILE, oci-archive:FILE or oci:DIR".to_owned(),
+            ],
+        ),
+        docker::Error::Address { .. } => (ExitStatus::Usage, Vec::new()),
+        docker::Error::ImageUnknown(_) => (ExitStatus::NotFound, Vec::new()),
+        docker::Error::Failed { message, .. } if message.contains("no space left on device") => {
+            (ExitStatus::NoSpace, vec!["the Docker daemon's disk is full: `docker system df` shows what takes it".to_owned()])
+        }
+        docker::Error::Failed { message, .. } if message.contains("connection refused") => (
+            ExitStatus::Docker,
+            vec!["the daemon is on another machine or in a VM, and cannot reach this one; use --image docker-archive:FILE with `docker save`".to_owned()],
+        ),
+        docker::Error::Failed { .. } | docker::Error::Lost { .. } => (ExitStatus::Docker, Vec::new()),
+    }
+}

@@ -1,0 +1,70 @@
+//! Referrers: manifests that have another manifest as their subject.
+//!
+//! One object for each pair, where Docker's registry, its catalog and its garbage collection pass it over. Clients that push
+//! through a registry without referrers keep an index under a tag instead; what such a tag holds is merged in.
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::key::{Key, prefix};
+use crate::link;
+use crate::manifest::Descriptor;
+use crate::name::{Reference, Tag};
+use crate::objects::for_each;
+use crate::store::Repository;
+
+impl Repository {
+    pub(crate) async fn link_referrer(&self, subject: &Digest, referrer: &Digest) -> Result<()> {
+        link::write(self.objects(), &self.referrer_key(subject, referrer), referrer).await
+    }
+
+    pub(crate) async fn unlink_referrer(&self, subject: &Digest, referrer: &Digest) -> Result<()> {
+        self.objects().delete(&self.referrer_key(subject, referrer).path()).await
+    }
+
+    fn referrer_key(&self, subject: &Digest, referrer: &Digest) -> Key {
+        Key::ReferrerLink { repository: self.name.clone(), subject: subject.clone(), referrer: referrer.clone() }
+    }
+
+    /// Returns descriptors of all manifests whose subject is `subject`, sorted by digest. `artifact_type` filters.
+    ///
+    /// # Errors
+    /// The store's. A subject that does not exist has no referrers.
+    pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
+        let links = self.objects().list(&prefix::referrers(&self.name, subject)).await?;
+        let linked = links.iter().filter_map(|meta| match Key::parse(&meta.location) {
+            Some(Key::ReferrerLink { referrer, .. }) => Some(referrer),
+            _ => None,
+        });
+        let mut digests: Vec<Digest> = linked.collect();
+        digests.extend(self.fallback_digests(subject).await?);
+        digests.sort();
+        digests.dedup();
+        let found = for_each(digests, |digest| async move {
+            match self.get_manifest(&Reference::Digest(digest)).await {
+                Ok(manifest) => {
+                    let refers = manifest.subject().is_some_and(|found| found.digest == *subject);
+                    Ok(refers.then(|| manifest.referrer_descriptor()))
+                }
+                // Deleted by a registry that does not know of the link.
+                Err(Error::ManifestUnknown { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let wanted = |descriptor: &Descriptor| {
+            artifact_type.is_none_or(|wanted| descriptor.artifact_type.as_deref() == Some(wanted))
+        };
+        Ok(found.await?.into_iter().flatten().filter(wanted).collect())
+    }
+
+    /// Returns what the tag `<alg>-<hex>` lists, the place for referrers where a registry has none.
+    async fn fallback_digests(&self, subject: &Digest) -> Result<Vec<Digest>> {
+        // The specification cuts both parts so that the tag is never too long.
+        let algorithm: String = subject.algorithm().as_str().chars().take(32).collect();
+        let tag: Tag = format!("{algorithm}-{:.64}", subject.hex()).parse()?;
+        match self.get_manifest(&Reference::Tag(tag)).await {
+            Ok(index) => Ok(index.manifests().iter().map(|descriptor| descriptor.digest.clone()).collect()),
+            Err(Error::ManifestUnknown { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}

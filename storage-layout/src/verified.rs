@@ -1,0 +1,147 @@
+//! Reading blobs: every byte is hashed, and the last piece is held back until the digest is known to be right.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
+use tokio::io::AsyncSeekExt;
+use tokio_util::io::ReaderStream;
+
+use crate::blob::ByteStream;
+use crate::digest::{Digest, Digester};
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::objects::store_error;
+use crate::store::Store;
+
+/// How much is read from a file at once, in bytes: `object_store`'s own 8 KiB cost a thread hop each.
+const FILE_PIECE: usize = 256 * 1024;
+
+/// The blobs that this process has read to the end and found right, with the size that they had.
+#[derive(Debug, Default)]
+pub(crate) struct Verified(Mutex<HashMap<Digest, u64>>);
+
+impl Verified {
+    pub(crate) fn contains(&self, digest: &Digest, size: u64) -> bool {
+        self.0.lock().expect("nothing panics while holding it").get(digest) == Some(&size)
+    }
+
+    pub(crate) fn insert(&self, digest: Digest, size: u64) {
+        self.0.lock().expect("nothing panics while holding it").insert(digest, size);
+    }
+
+    pub(crate) fn forget(&self, digest: &Digest) {
+        self.0.lock().expect("nothing panics while holding it").remove(digest);
+    }
+}
+
+/// Opens the blob kept under `stored`, of `size` bytes, to be hashed against `digest`.
+pub(crate) async fn open(
+    store: &Store,
+    stored: &Digest,
+    digest: &Digest,
+    size: u64,
+    range: Option<Range<u64>>,
+) -> Result<ByteStream> {
+    let window = range.unwrap_or(0..size);
+    if window.is_empty() {
+        // Stores answer 416 to any range of nothing, and nothing is what is handed out.
+        return Ok(futures::stream::empty().boxed());
+    }
+    // A part of a blob proves nothing. The first time one is asked for, the blob is read from its start to its end; once it
+    // was found right, a part is read alone.
+    let whole = window.start == 0 && window.end == size;
+    if !whole && store.inner.verified.contains(digest, size) {
+        return open_range(store, stored, window).await;
+    }
+    let body = open_range(store, stored, 0..size).await?;
+    let state = Reading {
+        store: store.clone(),
+        body,
+        digester: Some(Digester::new(digest.algorithm())),
+        digest: digest.clone(),
+        size,
+        window,
+        held: None,
+    };
+    Ok(futures::stream::try_unfold(state, Reading::next).boxed())
+}
+
+async fn open_range(store: &Store, stored: &Digest, range: Range<u64>) -> Result<ByteStream> {
+    let path = Key::BlobData(stored.clone()).path();
+    let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+    match store.objects().0.get_opts(&path, options).await {
+        Ok(found) => into_stream(found)
+            .await
+            .map_err(|source| Error::Corrupt { key: path.to_string(), found: format!("cannot be read: {source}") }),
+        Err(object_store::Error::NotFound { .. }) => Err(Error::BlobUnknown(stored.clone())),
+        Err(error) => Err(store_error("reading", &path)(error)),
+    }
+}
+
+async fn into_stream(found: GetResult) -> io::Result<ByteStream> {
+    let range = found.range.clone();
+    match found.payload {
+        GetResultPayload::File(file, _) => {
+            let mut file = tokio::fs::File::from_std(file);
+            file.set_max_buf_size(FILE_PIECE);
+            file.seek(io::SeekFrom::Start(range.start)).await?;
+            let file = tokio::io::AsyncReadExt::take(file, range.end - range.start);
+            Ok(ReaderStream::with_capacity(file, FILE_PIECE).boxed())
+        }
+        GetResultPayload::Stream(stream) => Ok(stream.map_err(io::Error::other).boxed()),
+    }
+}
+
+struct Reading {
+    store: Store,
+    body: ByteStream,
+    /// Gone when the end was reached.
+    digester: Option<Digester>,
+    digest: Digest,
+    size: u64,
+    /// The part of the blob that was asked for.
+    window: Range<u64>,
+    /// The last piece read, which nobody has seen yet.
+    held: Option<Bytes>,
+}
+
+impl Reading {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        let Some(mut digester) = self.digester.take() else {
+            return Ok(None);
+        };
+        while let Some(mut bytes) = self.body.try_next().await? {
+            let start = digester.length();
+            digester.update(&bytes);
+            let end = digester.length();
+            if end > self.size {
+                break;
+            }
+            let (from, to) = (self.window.start.clamp(start, end) - start, self.window.end.clamp(start, end) - start);
+            let in_piece = |offset: u64| usize::try_from(offset).expect("an offset into a piece is below its length");
+            bytes = bytes.slice(in_piece(from)..in_piece(to));
+            if bytes.is_empty() {
+                continue;
+            }
+            if let Some(ready) = self.held.replace(bytes) {
+                self.digester = Some(digester);
+                return Ok(Some((ready, self)));
+            }
+        }
+        let (length, actual) = (digester.length(), digester.finish());
+        if length != self.size || actual != self.digest {
+            self.store.inner.verified.forget(&self.digest);
+            let text =
+                format!("blob {} is damaged in the bucket: {length} bytes with digest {actual} were read", self.digest);
+            tracing::error!("{text}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        self.store.inner.verified.insert(self.digest.clone(), self.size);
+        Ok(self.held.take().map(|last| (last, self)))
+    }
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Every test, against the real parts that tests/services.sh starts; nothing is left running or lying about afterwards.
+# OCI_STORE_REQUIRE says which parts may not be skipped. OCI_STORE_TEST_… may point to services that run already.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! cargo --version >/dev/null 2>&1; then
+    echo "tests/all.sh: error: cargo does not run; install Rust (see rust-toolchain.toml for the version) first" >&2
+    exit 1
+fi
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/oci-store.XXXXXX")
+services=  # pid of `services.sh up`, while it works
+child=     # pid, and process group, of the command at work
+
+headline() { printf '\n=== %s (%d s)\n' "$*" "$SECONDS" >&2; }
+
+# spawn COMMAND… runs in the background: only so is a trap obeyed at once, and a whole process group ended by us. The command
+# is not left deaf to SIGINT, which a shell's background commands otherwise are: tests send it.
+spawn() {
+    set -m
+    env --default-signal=INT,QUIT "$@" </dev/null &
+    set +m
+}
+
+# The services come up beside cargo; when they fail, there is no point in compiling on.
+run() {
+    headline "$*"
+    spawn "$@"
+    child=$!
+    while [[ -n $services ]] && kill -0 "$child" 2>/dev/null; do
+        kill -0 "$services" 2>/dev/null || await_services
+        sleep 0.2
+    done
+    wait "$child"
+    child=
+}
+
+await_services() {
+    local pid=$services
+    services=
+    wait "$pid"
+}
+
+clean_up() {
+    trap '' INT TERM HUP
+    if [[ -n $child ]]; then
+        kill -TERM -- "-$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
+    fi
+    # without its group: apt-get is better left to its end
+    if [[ -n $services ]]; then
+        kill -TERM "$services" 2>/dev/null || true
+        wait "$services" 2>/dev/null || true
+    fi
+    tests/services.sh down "$dir/services" || true
+    rm -rf "$dir"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# Every store and every push opens sockets; the kernel's usual soft limit of 1024 is soon reached.
+if [[ $(ulimit -Sn) != unlimited ]] && (($(ulimit -Sn) < 4096)); then
+    ulimit -Sn 4096
+fi
+
+# Settings and credentials of whoever starts the tests must not take part in them.
+for name in $(compgen -e); do
+    case $name in
+    OCI_STORE_TEST_* | OCI_STORE_REQUIRE) ;;
+    OCI_STORE_* | AWS_* | AZURE_* | GOOGLE_* | DOCKER_* | MINIO_* | REGISTRY_*) unset "$name" ;;
+    esac
+done
+export OCI_STORE_REQUIRE=${OCI_STORE_REQUIRE:-docker,s3,registry,skopeo}
+
+spawn tests/services.sh up "$dir/services"
+services=$!
+
+run cargo build --release --locked
+target=$(realpath "${CARGO_TARGET_DIR:-target}")
+export OCI_STORE_TEST_RELEASE_BIN=$target/release/oci-store
+run cargo test --workspace --locked --no-run
+
+if [[ -n $services ]]; then
+    headline "waiting for the services"
+    await_services
+fi
+# shellcheck source=/dev/null
+source "$dir/services/env"
+
+# Needed to download, but everything the tests talk to is here.
+unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+run cargo test --workspace --locked
+
+headline "all passed"
