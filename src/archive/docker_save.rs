@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::image_name::ImageName;
-use super::problem::quoted;
+use super::problem::{listed, quoted};
 use crate::transfer::Error;
 
 /// An image of `manifest.json`: names of files in the archive, and names of the image.
@@ -46,7 +46,7 @@ pub(super) fn choose<'a>(
     images: &'a [SavedImage],
     wanted: Option<&ImageName>,
 ) -> Result<&'a SavedImage, Error> {
-    let shown = || images.iter().map(SavedImage::shown).collect::<Vec<_>>().join(", ");
+    let shown = || listed(&images.iter().map(SavedImage::shown).collect::<Vec<_>>());
     match (wanted, images) {
         (_, []) => Err(Error::NotFound(format!("{label}: there is no image in it"))),
         // Of two images with one name the later counts, as when Docker loads them.

@@ -11,7 +11,7 @@ use storage_layout::{Algorithm, Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest,
 use super::content::Content;
 use super::folder;
 use super::image_name::ImageName;
-use super::problem::{blocking, quoted};
+use super::problem::{blocking, file_error, listed, quoted};
 use super::tar_archive::{TarArchive, too_long};
 use crate::transfer::{ByteStream, Error, Source};
 
@@ -111,7 +111,7 @@ impl LayoutSource {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::NotFound(format!("{label}: there is no such folder")));
             }
-            Err(error) => return Err(super::problem::file_error("looking at", dir, error)),
+            Err(error) => return Err(file_error("looking at", dir, error)),
         }
         Self { label, path: dir.to_owned(), files: Files::Folder(dir.to_owned()), tag }.checked().await
     }
@@ -197,7 +197,7 @@ fn names<'a>(entries: impl Iterator<Item = &'a Descriptor>) -> String {
     let mut names: Vec<String> = entries.map(name_of).collect();
     names.sort();
     names.dedup();
-    names.join(", ")
+    listed(&names)
 }
 
 #[async_trait]

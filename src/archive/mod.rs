@@ -1,7 +1,7 @@
 //! Images in files: what `docker save` writes, and OCI image layouts as a tar or a folder.
 //!
 //! Everything is read and written in one pass and in pieces: no layer is ever in memory whole, and none is unpacked. A tar is
-//! scanned once for its names ([`tar_index`]); nothing in it decides where anything is written. What is written gets its name
+//! scanned once for its names (`tar_index`); nothing in it decides where anything is written. What is written gets its name
 //! only when it is complete.
 
 mod content;

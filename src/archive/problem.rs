@@ -19,6 +19,15 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{short}\"")
 }
 
+/// The names that might have been meant, some of them.
+pub(super) fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    match names.len().checked_sub(SHOWN) {
+        Some(more @ 1..) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+        _ => names.join(", "),
+    }
+}
+
 /// Runs work that waits for disks or keeps a core busy, off the threads that drive everything else.
 pub(super) async fn blocking<T, F>(work: F) -> Result<T, Error>
 where

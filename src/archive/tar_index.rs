@@ -260,3 +260,69 @@ fn pax_record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let equals = record.iter().position(|&byte| byte == b'=')?;
     Some((&record[..equals], &record[equals + 1..], &data[length..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn header(kind: EntryType, name: &str, size: u64) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_path(name).unwrap();
+        header.set_size(size);
+        header.set_cksum();
+        header
+    }
+
+    /// Scans a tar of a 9 GiB hole and a file behind it.
+    fn scan(before: &[u8], stated: u64) -> TarIndex {
+        const SIZE: u64 = 9 << 30;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(before).unwrap();
+        file.write_all(header(EntryType::Regular, "large", stated).as_bytes()).unwrap();
+        let end = before.len() as u64 + BLOCK + SIZE;
+        file.set_len(end).unwrap();
+        io::Seek::seek(&mut file, io::SeekFrom::Start(end)).unwrap();
+        file.write_all(header(EntryType::Regular, "./behind", 3).as_bytes()).unwrap();
+        file.set_len(end + 4 * BLOCK).unwrap();
+        let index = TarIndex::scan(&Content::of_file(file).unwrap(), &CancellationToken::new()).unwrap();
+        assert_eq!(index.find("behind").unwrap(), Some((end + BLOCK, 3)));
+        assert_eq!(index.find("large").unwrap().unwrap().1, SIZE);
+        index
+    }
+
+    #[test]
+    fn sizes_beyond_8_gib_are_read_in_both_encodings() {
+        scan(&[], 9 << 30);
+        let record = b"19 size=9663676416\n";
+        let mut pax = header(EntryType::XHeader, "x", record.len() as u64).as_bytes().to_vec();
+        pax.extend_from_slice(record);
+        pax.resize(1024, 0);
+        scan(&pax, 0);
+    }
+
+    #[test]
+    fn names_stay_inside() {
+        for (folder, path, name) in [
+            ("", "./a//b/", Some("a/b")),
+            ("a/b", "../c", Some("a/c")),
+            ("a", "../../c", None),
+            ("", "/a", None),
+            ("", ".", None),
+            ("", "a\0", None),
+        ] {
+            assert_eq!(inside(folder, path).as_deref(), name);
+        }
+        assert_eq!(inside("", &"a".repeat(256)), None);
+    }
+
+    #[test]
+    fn extended_records_must_be_as_long_as_they_say() {
+        assert_eq!(pax_record(b"9 a=b=\n\n\nx"), Some((&b"a"[..], &b"b=\n\n"[..], &b"x"[..])));
+        for bad in [&b"8 a=b"[..], b"6 a=b", b"6 ab\n", b"-6 a=\n", b"2 a=b\n", b"99 a=b\n", b" a=b\n"] {
+            assert_eq!(pax_record(bad), None);
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! Flags of the backends, and how they and the environment make a configuration.
+#![expect(clippy::doc_markdown, reason = "what is a help text shows no markdown")]
 
 use std::path::PathBuf;
 

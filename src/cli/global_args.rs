@@ -1,4 +1,5 @@
 //! Flags that every command takes.
+#![expect(clippy::doc_markdown, reason = "what is a help text shows no markdown")]
 
 use std::path::PathBuf;
 

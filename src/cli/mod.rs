@@ -1,4 +1,5 @@
 //! Arguments, environment and dispatch: the only code that knows clap.
+#![expect(clippy::doc_markdown, reason = "what is a help text shows no markdown")]
 
 mod backend_args;
 mod env_vars;
@@ -55,6 +56,17 @@ enum Command {
     Man,
 }
 
+impl Command {
+    fn is_serving(&self) -> bool {
+        matches!(
+            self,
+            Self::S3(OfBackend { verb: Verb::Serve { .. }, .. })
+                | Self::Fs(OfBackend { verb: Verb::Serve { .. }, .. })
+                | Self::Verb(Verb::Serve { .. })
+        )
+    }
+}
+
 /// Flags of the backend are taken before the verb and after it.
 #[derive(Debug, clap::Args)]
 struct OfBackend<B: clap::Args> {
@@ -82,7 +94,7 @@ pub fn main() -> ExitCode {
             return error.status().into();
         }
     };
-    ui::init_logging(global.verbosity);
+    ui::init_logging(global.verbosity, cli.command.is_serving());
     let printer = Printer::new(global.format, global.verbosity, global.progress);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -1,4 +1,5 @@
 //! The verbs: one type for `oci-store s3 push …` and `oci-store push s3://…`.
+#![expect(clippy::doc_markdown, reason = "what is a help text shows no markdown")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -59,7 +59,8 @@ impl Context {
         bucket: &str,
         intent: Intent,
     ) -> Result<Store, crate::backend::Error> {
-        let objects = backend.connect(bucket, intent).await?;
+        // The providers' credential chains make a future of some 30 KiB.
+        let objects = Box::pin(backend.connect(bucket, intent)).await?;
         Ok(Store::new(objects, StoreOptions { spool_dir: self.settings.spool_dir.clone(), ..StoreOptions::default() }))
     }
 

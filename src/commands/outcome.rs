@@ -68,6 +68,7 @@ impl Outcome {
     /// Writes the result, and a summary for people that begins with `verb`.
     pub(super) fn tell(&self, verb: &str, digestfile: Option<&Path>, context: &Context) -> Result<(), CommandError> {
         let there: u64 = self.blobs.iter().filter(|blob| blob.status == BlobStatus::Exists).map(|blob| blob.size).sum();
+        context.printer.end_progress();
         context.printer.note(&format!(
             "{verb}: {} sent, {} already there, {:.1} s",
             Bytes(self.bytes_sent),

@@ -9,7 +9,7 @@ use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilde
 use super::Error;
 
 /// The limit of one request up to its answer's header. A daemon that loads or saves an image answers when it is done.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
+const REQUEST_TIMEOUT: Duration = Duration::from_hours(6);
 /// How long the daemon may take to say that it is there.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -30,16 +30,9 @@ pub(super) async fn head(call: &Call, name: &RepositoryName, digest: &Digest) ->
 
 async fn find(state: &RegistryState, name: &RepositoryName, digest: &Digest) -> Result<BlobStat, Error> {
     let repository = state.repository(name);
-    let found = repository.stat_blob(digest).await;
-    if state.access.read_only {
-        return found;
-    }
-    match found {
-        Err(Error::BlobUnknown(_) | Error::Corrupt { .. }) if state.adopt_blobs => repository.adopt_blob(digest).await,
-        // A client that hears of a damaged link gives up; one that hears of nothing sends the blob, which mends it.
-        Err(Error::Corrupt { key, found }) => {
-            tracing::warn!(key, found, "a damaged link is treated as missing");
-            Err(Error::BlobUnknown(digest.clone()))
+    match repository.stat_blob(digest).await {
+        Err(Error::BlobUnknown(_)) if state.adopt_blobs && !state.access.read_only => {
+            repository.adopt_blob(digest).await
         }
         found => found,
     }
@@ -60,7 +53,8 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> 
     let reader = repository.open_blob(&stat, range.clone()).await?;
     let length = range.as_ref().map_or(stat.size, |range| range.end - range.start);
     let progress = call.state.report_start(Some(digest), Some(length));
-    let body = watched(reader.stream, Arc::clone(&call.state), digest.clone(), progress);
+    let watched = Watched { left: length, state: Arc::clone(&call.state), digest: digest.clone(), progress };
+    let body = watched.stream(reader.stream);
     let mut response = Response::new(Body::from_stream(body));
     *response.status_mut() = status;
     describe(&mut response, &stat, length);
@@ -86,34 +80,41 @@ fn describe(response: &mut Response, stat: &BlobStat, length: u64) {
     described.insert(headers::DOCKER_CONTENT_DIGEST, headers::value(stat.digest.as_str()));
 }
 
-/// Passes bytes on and tells of them. An error ends the answer before its announced length: the client then knows that it has
-/// not got the blob, and whoever runs this registry learns why.
-fn watched(
-    stream: ByteStream,
+/// A download that is told of.
+struct Watched {
+    /// How many bytes are still to come. hyper asks for no more when it has sent what was announced, so the end is counted.
+    left: u64,
     state: Arc<RegistryState>,
     digest: Digest,
     progress: Box<dyn BlobProgress>,
-) -> impl Stream<Item = io::Result<Bytes>> {
-    futures::stream::unfold(Some((stream, state, digest, progress)), |watched| async move {
-        let (mut stream, state, digest, progress) = watched?;
-        match stream.next().await {
-            Some(Ok(bytes)) => {
-                progress.advanced(bytes.len() as u64);
-                Some((Ok(bytes), Some((stream, state, digest, progress))))
+}
+
+impl Watched {
+    /// Passes bytes on and tells of them. An error ends the answer before its announced length: the client then knows that it
+    /// has not got the blob, and whoever runs this registry learns why.
+    fn stream(self, stream: ByteStream) -> impl Stream<Item = io::Result<Bytes>> {
+        futures::stream::unfold(Some((stream, self)), |watched| async move {
+            let (mut stream, mut watched) = watched?;
+            match stream.next().await? {
+                Ok(bytes) => {
+                    watched.progress.advanced(bytes.len() as u64);
+                    watched.left = watched.left.saturating_sub(bytes.len() as u64);
+                    if watched.left == 0 {
+                        watched.progress.finished(&watched.digest);
+                    }
+                    Some((Ok(bytes), Some((stream, watched))))
+                }
+                Err(error) => {
+                    let digest = &watched.digest;
+                    let failure = Arc::new(Error::from_blob_stream(digest, error));
+                    tracing::error!(%digest, failure = &*failure as &dyn std::error::Error, "a download is broken off");
+                    let text = failure.to_string();
+                    watched.state.journal.add_failure(failure);
+                    Some((Err(io::Error::other(text)), None))
+                }
             }
-            Some(Err(error)) => {
-                let failure = Arc::new(Error::from_blob_stream(&digest, error));
-                tracing::error!(%digest, failure = &*failure as &dyn std::error::Error, "a download is broken off");
-                let text = failure.to_string();
-                state.journal.add_failure(failure);
-                Some((Err(io::Error::other(text)), None))
-            }
-            None => {
-                progress.finished(&digest);
-                None
-            }
-        }
-    })
+        })
+    }
 }
 
 /// DELETE blob, end-10: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#deleting-blobs>

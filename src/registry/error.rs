@@ -126,3 +126,35 @@ pub(super) fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     let message = "a fault in oci-store itself, please report it";
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, message).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::Request;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_answer() {
+        async fn handler() -> &'static str {
+            panic!("made up for a test")
+        }
+        let router: Router = Router::new().fallback(handler).layer(CatchPanicLayer::custom(answer_panic));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+        let expected = r#"{"errors":[{"code":"UNKNOWN","message":"a fault in oci-store itself, please report it"}]}"#;
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn what_the_store_said_goes_to_the_journal_only() {
+        let source = object_store::Error::Generic { store: "S3", source: "AKIA-secret".into() };
+        let answer = ApiError::from(Error::Store { attempted: "reading", key: "a/b".to_owned(), source });
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.message(), "the bucket cannot be used: reading a/b");
+        assert!(answer.failure().is_some());
+    }
+}

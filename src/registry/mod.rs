@@ -11,6 +11,7 @@ mod dispatch;
 mod error;
 mod headers;
 mod journal;
+mod linger;
 mod manifests;
 mod pagination;
 mod query;
@@ -58,6 +59,7 @@ pub fn router(store: Store, options: RegistryOptions) -> Router {
     Router::new()
         .fallback(dispatch::answer)
         .with_state(Arc::new(dispatch::RegistryState::new(store, options)))
+        .layer(axum::middleware::from_fn(linger::after_refusing))
         .layer(RequestBodyTimeoutLayer::new(BODY_STALL))
         .layer(CatchPanicLayer::custom(error::answer_panic))
 }

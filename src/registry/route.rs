@@ -87,8 +87,8 @@ impl Route {
 
 fn repository(segments: &[&str]) -> Result<RepositoryName, ApiError> {
     // A segment with a slash of its own would be two components once it is joined.
-    let name = segments.join(if segments.iter().any(|segment| segment.contains('/')) { "%2F" } else { "/" });
-    Ok(name.parse()?)
+    let segments: Vec<String> = segments.iter().map(|segment| segment.replace('/', "%2F")).collect();
+    Ok(segments.join("/").parse()?)
 }
 
 #[cfg(test)]

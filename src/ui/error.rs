@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 
 use super::{ExitStatus, Printer};
 use crate::backend::{self, Kind};
@@ -48,6 +49,7 @@ impl CommandError {
 
     /// Writes the error for people.
     pub fn print(&self, printer: &Printer) {
+        printer.end_progress();
         printer.error_line(&format!("error: {}", self.message));
         let mut said = self.message.clone();
         let mut cause = self.source.as_deref().map(|source| source as &(dyn StdError + 'static));
@@ -97,7 +99,9 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
     if let Some(error) = error.downcast_ref::<backend::Error>() {
         return Some((of_kind(error.kind()), error.hints()));
     }
-    if let Some(error) = error.downcast_ref::<storage_layout::Error>() {
+    // What the registry met is shared with whoever else asks it.
+    let shared = error.downcast_ref::<Arc<storage_layout::Error>>().map(AsRef::as_ref);
+    if let Some(error) = error.downcast_ref::<storage_layout::Error>().or(shared) {
         return of_bucket(error).map(|status| (status, bucket_hints(error)));
     }
     if let Some(error) = error.downcast_ref::<object_store::Error>() {
@@ -165,7 +169,7 @@ fn bucket_hints(error: &storage_layout::Error) -> Vec<String> {
 }
 
 fn damage_hints() -> Vec<String> {
-    vec!["push the image again from where it is whole: that replaces what is damaged".to_owned()]
+    vec!["delete this object from the bucket, and push the image again from where it is whole".to_owned()]
 }
 
 fn store_hints(kind: Kind) -> Vec<String> {

@@ -50,6 +50,15 @@ impl Printer {
         self.bars.as_ref()
     }
 
+    /// Takes the bars away: what is said from here on stays.
+    pub fn end_progress(&self) {
+        if let Some(bars) = &self.bars
+            && let Err(error) = bars.clear()
+        {
+            tracing::debug!(%error, "the bars could not be cleared");
+        }
+    }
+
     /// Tells whether stderr carries more than errors.
     pub fn is_quiet(&self) -> bool {
         self.verbosity.quiet

@@ -31,6 +31,12 @@ struct Bars {
     total: ProgressBar,
 }
 
+fn say(bars: &MultiProgress, line: &str) {
+    if let Err(error) = bars.println(line) {
+        tracing::debug!(%error, "progress could not be drawn");
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     /// Writing to the bar's own buffer cannot fail.
     fn show(out: &mut dyn std::fmt::Write, text: std::fmt::Arguments<'_>) {
@@ -40,9 +46,15 @@ fn style(template: &str) -> ProgressStyle {
     let rate = |state: &ProgressState| Bytes(state.per_sec() as u64);
     ProgressStyle::with_template(template)
         .expect("the templates are ours")
-        .with_key("rate", move |state: &ProgressState, out: &mut dyn std::fmt::Write| show(out, format_args!("{:>9}/s", rate(state).to_string())))
-        .with_key("done", |state: &ProgressState, out: &mut dyn std::fmt::Write| show(out, format_args!("{:>9}", Bytes(state.pos()).to_string())))
-        .with_key("all", |state: &ProgressState, out: &mut dyn std::fmt::Write| show(out, format_args!("{:9}", Bytes(state.len().unwrap_or_default()).to_string())))
+        .with_key("rate", move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            show(out, format_args!("{:>9}/s", rate(state).to_string()));
+        })
+        .with_key("done", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            show(out, format_args!("{:>9}", Bytes(state.pos()).to_string()));
+        })
+        .with_key("all", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            show(out, format_args!("{:9}", Bytes(state.len().unwrap_or_default()).to_string()));
+        })
         .progress_chars("=> ")
 }
 
@@ -73,14 +85,11 @@ impl Reporter for Bars {
         });
         bar.set_prefix(label.to_owned());
         self.show_total(size);
-        Box::new(Bar { bar, total: self.total.clone() })
+        Box::new(Bar { own: bar, total: self.total.clone(), bars: self.bars.clone() })
     }
 
     fn blob_exists(&self, digest: &Digest, size: u64) {
-        let line = format!("{:12} {} already there", short(digest), Bytes(size));
-        if let Err(error) = self.bars.println(line) {
-            tracing::debug!(%error, "progress could not be drawn");
-        }
+        say(&self.bars, &format!("{:12} {} already there", short(digest), Bytes(size)));
     }
 }
 
@@ -92,27 +101,27 @@ impl Drop for Bars {
 
 #[derive(Debug)]
 struct Bar {
-    bar: ProgressBar,
+    own: ProgressBar,
     total: ProgressBar,
+    bars: MultiProgress,
 }
 
 impl BlobProgress for Bar {
     fn advanced(&self, bytes: u64) {
-        self.bar.inc(bytes);
+        self.own.inc(bytes);
         self.total.inc(bytes);
     }
 
     fn finished(&self, digest: &Digest) {
-        self.bar.set_prefix(short(digest));
-        self.bar.finish();
+        // What is done becomes a line above the bars, so that an image of a hundred layers does not fill the screen with them.
+        self.own.finish_and_clear();
+        say(&self.bars, &format!("{:12} {} done", short(digest), Bytes(self.own.position())));
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if !self.bar.is_finished() {
-            self.bar.abandon();
-        }
+        self.own.finish_and_clear();
     }
 }
 

@@ -62,28 +62,17 @@ impl Repository {
         link::read(self.objects(), &Key::LayerLink(self.name.clone(), digest.clone())).await
     }
 
-    /// Like [`Repository::layer_link`] for whoever is about to send the blob: a damaged link reads as absent, since sending
-    /// the blob again mends it.
-    async fn sound_layer_link(&self, digest: &Digest) -> Result<Option<Digest>> {
-        match self.layer_link(digest).await {
-            Err(error @ Error::Corrupt { .. }) => {
-                tracing::warn!(%error, "a blob is treated as missing");
-                Ok(None)
-            }
-            found => found,
-        }
-    }
-
     /// Looks for a blob of this repository.
     ///
     /// A blob whose stored size is not the one that manifests state, or that is damaged, is answered for as absent, so that it
     /// is sent again and mended.
     ///
     /// # Errors
-    /// [`Error::BlobUnknown`] if the repository has no such blob or has it damaged.
+    /// [`Error::BlobUnknown`] if the repository has no such blob or has it damaged; [`Error::Corrupt`] if its link is damaged,
+    /// which sending the blob again mends as well.
     pub async fn stat_blob(&self, digest: &Digest) -> Result<BlobStat> {
         // Nearly always a blob is kept under its own digest, so both questions are asked at once.
-        let (stored, size) = tokio::try_join!(self.sound_layer_link(digest), self.store.data_size(digest))?;
+        let (stored, size) = tokio::try_join!(self.layer_link(digest), self.store.data_size(digest))?;
         let unknown = || Error::BlobUnknown(digest.clone());
         let stored = stored.ok_or_else(unknown)?;
         let size = if stored == *digest { size } else { self.store.data_size(&stored).await? };
@@ -114,7 +103,7 @@ impl Repository {
     pub async fn mount_blob(&self, digest: &Digest, from: Option<&RepositoryName>) -> Result<BlobStat> {
         if let Some(from) = from {
             let source = self.store.repository(from);
-            if source.sound_layer_link(digest).await?.is_none_or(|stored| stored != *digest) {
+            if source.layer_link(digest).await?.is_none_or(|stored| stored != *digest) {
                 return Err(Error::BlobUnknown(digest.clone()));
             }
         }

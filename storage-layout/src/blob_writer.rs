@@ -12,7 +12,7 @@ use crate::digest::{Digest, Digester};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::objects::store_error;
-use crate::store::{MIB, Store};
+use crate::store::{MIB, Store, permits};
 
 /// The most parts that a store takes is 10,000; some room is left.
 const MAX_PARTS: u64 = 9_000;
@@ -117,10 +117,9 @@ impl BlobWriter {
 
     /// Takes memory for one part out of the budget of the whole process. `rest` is what is still to come, in bytes.
     fn reserve(&self, rest: Option<u64>) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + use<> {
-        let options = &self.store.inner.options;
         // Parts of a blob beyond 70 GiB are larger than their share: one of them then takes the whole budget.
-        let share = rest.unwrap_or(u64::MAX).min(self.part_size).min(options.memory.max(options.part_size)) / MIB;
-        let share = u32::try_from(share.max(1)).unwrap_or(u32::MAX);
+        let part = permits(rest.unwrap_or(u64::MAX).min(self.part_size));
+        let share = part.min(self.store.inner.options.permits());
         Arc::clone(&self.store.inner.memory).acquire_many_owned(share)
     }
 
@@ -232,5 +231,142 @@ impl Drop for BlobWriter {
                 tracing::warn!(%error, "an unfinished upload could not be removed from the bucket");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::future::join_all;
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::store::StoreOptions;
+    use crate::test_util::{Failure, Fault, FaultyStore, Operation, Stop, noise};
+
+    const PART: u64 = 1024;
+
+    fn store(objects: FaultyStore, part_size: u64, memory: u64) -> (Arc<FaultyStore>, Store) {
+        let objects = Arc::new(objects);
+        let options = StoreOptions { part_size, memory, ..StoreOptions::default() };
+        (Arc::clone(&objects), Store::new(objects, options))
+    }
+
+    fn in_memory(fault: Fault) -> FaultyStore {
+        FaultyStore::new(Arc::new(InMemory::new()), fault)
+    }
+
+    async fn write(store: &Store, content: &Bytes, expected: Option<u64>, piece: usize) -> Result<u64> {
+        let mut writer = BlobWriter::new(store, Algorithm::Sha256.digest(content), expected);
+        for piece in content.chunks(piece) {
+            writer.write(content.slice_ref(piece)).await?;
+        }
+        writer.finish().await
+    }
+
+    #[tokio::test]
+    async fn all_parts_are_equal_but_the_last_which_is_never_empty() {
+        let whole = |parts: usize| vec![PART; parts];
+        for (size, with_length, without) in [
+            // One put is enough.
+            (0, vec![], vec![]),
+            (1, vec![], vec![]),
+            (PART - 1, vec![], vec![]),
+            (PART, vec![], whole(1)),
+            (PART + 1, vec![PART, 1], vec![PART, 1]),
+            (2 * PART, whole(2), whole(2)),
+            (5 * PART, whole(5), whole(5)),
+            (5 * PART + 7, [whole(5), vec![7]].concat(), [whole(5), vec![7]].concat()),
+        ] {
+            let content = noise(size, usize::try_from(size).unwrap());
+            for piece in [1, 700, 1024, 3000, 10_000] {
+                for (expected, parts) in [(Some(size), &with_length), (None, &without)] {
+                    let seen = Arc::new(Mutex::new(Vec::new()));
+                    let observer = Arc::clone(&seen);
+                    let objects = in_memory(Fault::None).observe(move |call| {
+                        if call.operation == Operation::Part {
+                            observer.lock().unwrap().push(call.length);
+                        }
+                    });
+                    let (_, store) = store(objects, PART, MIB);
+                    assert_eq!(write(&store, &content, expected, piece).await.unwrap(), size);
+                    assert_eq!(*seen.lock().unwrap(), *parts, "{size} bytes, {piece} at once, promised {expected:?}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_grow_when_there_would_be_too_many() {
+        let (_, store) = store(in_memory(Fault::None), 8 * MIB, 64 * MIB);
+        let part_size = |expected| BlobWriter::new(&store, Algorithm::Sha256.digest(b""), Some(expected)).part_size;
+        for (expected, wanted) in [(0, 8), (9_000 * 8 * MIB, 8), (9_000 * 8 * MIB + 1, 9), (5 << 40, 583)] {
+            assert_eq!(part_size(expected), wanted * MIB, "{expected} bytes");
+            assert!(expected.div_ceil(part_size(expected)) <= 10_000);
+        }
+    }
+
+    #[tokio::test]
+    async fn blobs_together_keep_to_the_memory_budget() {
+        // Parts that are no multiple of a MiB, blobs a little shorter than one, and a budget below one part.
+        for (part_size, memory, size) in [
+            (MIB, 2 * MIB, 3 * MIB + 5),
+            (MIB + MIB / 2, 4 * MIB, 4 * MIB),
+            (8 * MIB, 8 * MIB, 2 * MIB - 1),
+            (MIB + 1, 0, 2 * MIB + 2),
+        ] {
+            let (objects, store) = store(in_memory(Fault::None).slowly(3), part_size, memory);
+            let content = noise(1, usize::try_from(size).unwrap());
+            for written in join_all((0..6).map(|_| write(&store, &content, Some(size), 300_000))).await {
+                assert_eq!(written.unwrap(), size);
+            }
+            let (peak, limit) = (objects.peak_in_flight(), memory.max(part_size));
+            assert!(peak <= limit, "{peak} bytes were under way where {limit} are allowed");
+            assert!(peak * 2 > limit, "only {peak} of {limit} bytes are used");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_writer_removes_what_it_sent() {
+        let (objects, store) = store(in_memory(Fault::None).slowly(2), PART, 8 * MIB);
+        for pieces in 0..8 {
+            let mut writer = BlobWriter::new(&store, Algorithm::Sha256.digest(b"x"), None);
+            for _ in 0..pieces {
+                writer.write(noise(1, 1024)).await.unwrap();
+            }
+            assert_eq!(objects.unfinished_uploads(), u64::from(pieces > 0));
+            drop(writer);
+            store.settle().await;
+            assert_eq!(objects.unfinished_uploads(), 0, "{pieces} pieces");
+            assert_eq!(store.inner.memory.available_permits(), 8, "memory was not given back");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_fails_removes_what_it_sent_and_gives_memory_back() {
+        let content = noise(1, 10 * 1024);
+        // The beginning, ten parts, and the end.
+        for number in 0..12 {
+            let (objects, store) = store(in_memory(Fault::Error(number, Failure::Generic)).slowly(1), PART, 4 * MIB);
+            let error = write(&store, &content, Some(10 * PART), 1_000).await.unwrap_err();
+            assert!(matches!(error, Error::Store { .. }), "{error:?}");
+            assert_eq!(objects.unfinished_uploads(), 0, "call {number}");
+            assert_eq!(store.inner.memory.available_permits(), 4);
+        }
+        let (objects, store) = store(in_memory(Fault::None), PART, 4 * MIB);
+        let mut writer = BlobWriter::new(&store, Algorithm::Sha256.digest(&content), None);
+        writer.write(content).await.unwrap();
+        writer.abort().await;
+        assert_eq!((objects.unfinished_uploads(), store.inner.memory.available_permits()), (0, 4));
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_to_the_last_call_is_a_failure() {
+        let content = noise(1, 2 * 1024);
+        let (_, store) = store(in_memory(Fault::Stop(3, Stop::After)), PART, MIB);
+        let error = write(&store, &content, Some(2 * PART), 5_000).await.unwrap_err();
+        assert!(matches!(error, Error::Store { attempted: "completing the upload to", .. }), "{error:?}");
     }
 }

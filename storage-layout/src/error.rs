@@ -116,10 +116,11 @@ impl Error {
     /// Makes of the error that the stream of a [`BlobReader`](crate::BlobReader) ended in what it means: a damaged blob, or a
     /// store that failed.
     pub fn from_blob_stream(digest: &Digest, error: io::Error) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(corrupt) => return corrupt,
+            Err(error) => error,
+        };
         let key = Key::BlobData(digest.clone()).path().to_string();
-        if error.kind() == io::ErrorKind::InvalidData {
-            return Self::Corrupt { key, found: error.to_string() };
-        }
         let generic = |source| object_store::Error::Generic { store: "blob", source };
         let source = match error.downcast::<object_store::Error>() {
             Ok(source) => source,

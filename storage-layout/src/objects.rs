@@ -51,7 +51,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Deletes an object. One that is not there is no error. Tells whether there was one, as far as the store says.
+    /// Deletes an object. That there is none is no error.
     pub(crate) async fn delete(&self, path: &Path) -> Result<()> {
         absent(self.0.delete(path).await).map_err(store_error("deleting", path))?;
         Ok(())

@@ -33,6 +33,18 @@ impl Default for StoreOptions {
     }
 }
 
+impl StoreOptions {
+    /// Returns the budget in MiB. It is room for one part at least: a part larger than it would wait for ever.
+    pub(crate) fn permits(&self) -> u32 {
+        permits(self.memory.max(self.part_size))
+    }
+}
+
+/// Returns how many MiB `bytes` take, one at least.
+pub(crate) fn permits(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(MIB).max(1)).unwrap_or(u32::MAX)
+}
+
 /// A bucket in registry-v2 layout. A cheap handle.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -54,9 +66,7 @@ pub(crate) struct Inner {
 impl Store {
     /// Makes a handle. Nothing is read or written.
     pub fn new(objects: Arc<dyn ObjectStore>, options: StoreOptions) -> Self {
-        // A part larger than the budget would wait for ever.
-        let memory = (options.memory.max(options.part_size) / MIB).max(1);
-        let memory = Arc::new(Semaphore::new(usize::try_from(memory).unwrap_or(Semaphore::MAX_PERMITS)));
+        let memory = Arc::new(Semaphore::new(options.permits() as usize));
         let inner = Inner {
             objects: Objects(objects),
             options,

@@ -605,7 +605,10 @@ pub async fn push(repository: &Repository, image: &Image, tag: Option<&Tag>, wri
     for (descriptor, content) in &image.blobs {
         match repository.stat_blob(&descriptor.digest).await {
             Ok(_) => {}
-            Err(Error::BlobUnknown(_)) => send(repository, &descriptor.digest, content, write).await?,
+            // A damaged link is mended by sending what it stands for.
+            Err(Error::BlobUnknown(_) | Error::Corrupt { .. }) => {
+                send(repository, &descriptor.digest, content, write).await?;
+            }
             Err(error) => return Err(error),
         }
     }
@@ -634,7 +637,7 @@ pub async fn send(repository: &Repository, digest: &Digest, content: &Bytes, wri
 /// Does what a client does to pull: reads the manifest and all that it names, and checks each digest and length.
 ///
 /// # Errors
-/// The store's; [`Error::Body`] if a blob breaks off.
+/// The store's; [`Error::Corrupt`] if a blob is damaged.
 ///
 /// # Panics
 /// If wrong content is handed out as right.
@@ -660,14 +663,15 @@ pub async fn pull(repository: &Repository, reference: &Reference) -> Result<Imag
 /// Reads a blob to its end.
 ///
 /// # Errors
-/// The store's; [`Error::Body`] if the blob breaks off.
+/// The store's; [`Error::Corrupt`] if the blob is damaged.
 ///
 /// # Panics
 /// If wrong content is handed out as right.
 pub async fn read(repository: &Repository, digest: &Digest) -> Result<Bytes> {
     let stat = repository.find_blob(digest).await?;
     let reader = repository.open_blob(&stat, None).await?;
-    let pieces: Vec<Bytes> = reader.stream.try_collect().await.map_err(Error::Body)?;
+    let pieces: Result<Vec<Bytes>, _> = reader.stream.try_collect().await;
+    let pieces = pieces.map_err(|error| Error::from_blob_stream(digest, error))?;
     let content = Bytes::from(pieces.concat());
     assert_eq!(digest.algorithm().digest(&content), *digest, "wrong bytes were handed out");
     assert_eq!(content.len() as u64, reader.size, "another length was announced");

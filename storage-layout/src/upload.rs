@@ -157,3 +157,82 @@ impl Upload {
 
 // A part is never smaller than a piece, so that pieces are not cut more often than needed.
 const _: () = assert!(PIECE as u64 <= MIB);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::{Store, StoreOptions};
+    use crate::test_util::{FaultyStore, noise, read};
+
+    fn repository(spool_dir: &std::path::Path) -> (Arc<FaultyStore>, Repository) {
+        let objects = Arc::new(FaultyStore::counting(Arc::new(InMemory::new())));
+        let options = StoreOptions { spool_dir: spool_dir.to_owned(), part_size: 100_000, ..StoreOptions::default() };
+        let store = Store::new(Arc::clone(&objects) as _, options);
+        (objects, store.repository(&"app".parse().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn nothing_reaches_the_bucket_and_no_name_the_disk_before_the_digest_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || std::fs::read_dir(folder.path()).unwrap().count();
+        let (objects, repository) = repository(folder.path());
+        let content = noise(1, 1_000_000);
+        let mut upload = repository.begin_upload(Algorithm::Sha256);
+        for piece in content.chunks(70_001) {
+            upload.write(content.slice_ref(piece)).await.unwrap();
+            assert_eq!((objects.calls(), names()), (0, 0));
+        }
+        assert!(matches!(upload.spool, Spool::File(_)));
+        let digest = upload.digest();
+        assert_eq!((upload.offset(), &digest), (1_000_000, &Algorithm::Sha256.digest(&content)));
+        upload.commit(&digest).await.unwrap();
+        assert_eq!(names(), 0);
+        assert_eq!(read(&repository, &digest).await.unwrap(), content);
+    }
+
+    #[tokio::test]
+    async fn small_uploads_need_no_folder() {
+        let (_, repository) = repository(std::path::Path::new("/nonexistent/folder"));
+        let content = noise(1, IN_MEMORY);
+        let mut upload = repository.begin_upload(Algorithm::Sha256);
+        upload.write(content.clone()).await.unwrap();
+        let digest = upload.digest();
+        assert_eq!(upload.commit(&digest).await.unwrap(), IN_MEMORY as u64);
+
+        let mut larger = repository.begin_upload(Algorithm::Sha256);
+        larger.write(content).await.unwrap();
+        let error = larger.write(Bytes::from_static(b"x")).await.unwrap_err();
+        assert!(matches!(&error, Error::Spool { directory, .. } if directory == "/nonexistent/folder"), "{error:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn any_pieces_make_the_same_blob(
+            length in 0usize..600_000,
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let content = noise(7, length);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(length + 1)).chain([0, length]).collect();
+            cuts.sort_unstable();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let found = runtime.block_on(async {
+                let (_, repository) = repository(&std::env::temp_dir());
+                let mut upload = repository.begin_upload(Algorithm::Sha256);
+                for pair in cuts.windows(2) {
+                    upload.write(content.slice(pair[0]..pair[1])).await?;
+                }
+                let digest = Algorithm::Sha256.digest(&content);
+                upload.commit(&digest).await?;
+                read(&repository, &digest).await
+            });
+            prop_assert_eq!(found.unwrap(), content);
+        }
+    }
+}

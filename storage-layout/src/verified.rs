@@ -64,6 +64,7 @@ pub(crate) async fn open(
         body,
         digester: Some(Digester::new(digest.algorithm())),
         digest: digest.clone(),
+        stored: stored.clone(),
         size,
         window,
         held: None,
@@ -103,6 +104,8 @@ struct Reading {
     /// Gone when the end was reached.
     digester: Option<Digester>,
     digest: Digest,
+    /// What the blob is kept under.
+    stored: Digest,
     size: u64,
     /// The part of the blob that was asked for.
     window: Range<u64>,
@@ -136,10 +139,9 @@ impl Reading {
         let (length, actual) = (digester.length(), digester.finish());
         if length != self.size || actual != self.digest {
             self.store.inner.verified.forget(&self.digest);
-            let text =
-                format!("blob {} is damaged in the bucket: {length} bytes with digest {actual} were read", self.digest);
-            tracing::error!("{text}");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            let key = Key::BlobData(self.stored).path().to_string();
+            let found = format!("holds {length} bytes with digest {actual}, not {}", self.digest);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, Error::Corrupt { key, found }));
         }
         self.store.inner.verified.insert(self.digest.clone(), self.size);
         Ok(self.held.take().map(|last| (last, self)))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -60,27 +60,7 @@ impl Bucket {
 
     /// A bucket of its own within the one that the environment names.
     fn s3(case: &str) -> Option<Self> {
-        let variable = |name: &str| std::env::var(format!("OCI_STORE_TEST_S3_{name}")).ok();
-        let given =
-            || Some((variable("ENDPOINT")?, variable("BUCKET")?, variable("ACCESS_KEY")?, variable("SECRET_KEY")?));
-        let Some((endpoint, bucket, access_key, secret_key)) = given() else {
-            let required = std::env::var("OCI_STORE_REQUIRE").unwrap_or_default();
-            assert!(
-                !required.split(',').any(|name| name.trim() == "s3"),
-                "OCI_STORE_REQUIRE names s3, which is not given"
-            );
-            eprintln!("skipped: OCI_STORE_TEST_S3_ENDPOINT, _BUCKET, _ACCESS_KEY and _SECRET_KEY are not all set");
-            return None;
-        };
-        let objects = AmazonS3Builder::new()
-            .with_endpoint(endpoint)
-            .with_allow_http(true)
-            .with_region("us-east-1")
-            .with_bucket_name(bucket)
-            .with_access_key_id(access_key)
-            .with_secret_access_key(secret_key)
-            .build()
-            .expect("the environment describes a bucket");
+        let objects = s3(None)?;
         let prefix = format!("storage-layout/{}-{:x}/{case}", std::process::id(), started());
         Some(Self::new(Arc::new(PrefixStore::new(objects, prefix)), None))
     }
@@ -107,6 +87,28 @@ impl Bucket {
         }
         assert_eq!(files(self.spool.path()), 0, "spool files were left");
     }
+}
+
+/// Connects to the S3 that the environment names, to another bucket of it if one is given. `None` means that there is none.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is told what is left out")]
+fn s3(bucket: Option<&str>) -> Option<AmazonS3> {
+    let variable = |name: &str| std::env::var(format!("OCI_STORE_TEST_S3_{name}")).ok();
+    let given = || Some((variable("ENDPOINT")?, variable("BUCKET")?, variable("ACCESS_KEY")?, variable("SECRET_KEY")?));
+    let Some((endpoint, given_bucket, access_key, secret_key)) = given() else {
+        let required = std::env::var("OCI_STORE_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|name| name.trim() == "s3"), "OCI_STORE_REQUIRE names s3, which is not given");
+        eprintln!("skipped: OCI_STORE_TEST_S3_ENDPOINT, _BUCKET, _ACCESS_KEY and _SECRET_KEY are not all set");
+        return None;
+    };
+    let objects = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_region("us-east-1")
+        .with_bucket_name(bucket.unwrap_or(&given_bucket))
+        .with_access_key_id(access_key)
+        .with_secret_access_key(secret_key)
+        .build();
+    Some(objects.expect("the environment describes a bucket"))
 }
 
 /// Tells runs apart that share a bucket.
@@ -522,10 +524,12 @@ async fn a_manifest_needs_its_blobs(bucket: Bucket) -> Result<()> {
     assert!(matches!(result, Err(Error::ManifestBlobUnknown { expected: 101, .. })), "{result:?}");
 
     // A foreign layer may be absent, and so may the manifests of an index.
-    let mut foreign = layer;
-    foreign.digest = Algorithm::Sha256.digest(b"elsewhere");
-    foreign.media_type = media_type::DOCKER_FOREIGN_LAYER.to_owned();
-    foreign.urls = vec!["https://example.com/layer".to_owned()];
+    let foreign = Descriptor {
+        digest: Algorithm::Sha256.digest(b"elsewhere"),
+        media_type: media_type::DOCKER_FOREIGN_LAYER.to_owned(),
+        urls: vec!["https://example.com/layer".to_owned()],
+        ..layer
+    };
     let document = serde_json::json!({ "schemaVersion": 2, "config": config, "layers": [foreign] });
     let manifest = Manifest::parse(document.to_string().into(), Algorithm::Sha256, None)?;
     repository.put_manifest(&manifest, &[tag("foreign")]).await?;
@@ -760,4 +764,20 @@ async fn an_empty_bucket_has_nothing(bucket: Bucket) -> Result<()> {
     assert!(matches!(repository.get_manifest(&digest.into()).await, Err(Error::ManifestUnknown { .. })));
     bucket.has_only(&BTreeSet::new()).await;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_that_does_not_exist_is_not_taken_for_an_empty_one() {
+    let Some(objects) = s3(Some("no-such-bucket-here")) else { return };
+    let store = Store::new(Arc::new(objects), StoreOptions::default());
+    let repository = store.repository(&"app".parse().expect("a name"));
+    let results = [
+        store.repositories().await.err(),
+        repository.list_tags(None, None).await.err(),
+        repository.exists().await.err(),
+        repository.referrers(&Algorithm::Sha256.digest(b""), None).await.err(),
+    ];
+    for result in results {
+        assert!(matches!(result, Some(Error::Store { .. })), "{result:?}");
+    }
 }

@@ -105,26 +105,26 @@ async fn a_blob_of_another_length_is_answered_for_as_absent_and_mended_by_a_push
     let (layer, content) = &image.blobs[1];
     for known in [Known::Here, Known::Elsewhere, Known::Nowhere, Known::Disputed] {
         for wrong in resized(content) {
-            let context = format!("{} bytes instead of {SIZE}, known {known:?}", wrong.len());
+            let case = format!("{} bytes instead of {SIZE}, known {known:?}", wrong.len());
             for write in Write::ALL {
                 let objects = damaged(&image, &wrong, known).await;
                 let result = fresh(&objects, "app").stat_blob(&layer.digest).await;
-                assert!(matches!(result, Err(Error::BlobUnknown(_))), "{context}: {result:?}");
+                assert!(matches!(result, Err(Error::BlobUnknown(_))), "{case}: {result:?}");
                 for asked in ["app", "new"] {
                     let repository = fresh(&objects, asked);
                     let result = repository.adopt_blob(&layer.digest).await;
-                    assert!(matches!(result, Err(Error::BlobUnknown(_))), "{context}: {result:?}");
+                    assert!(matches!(result, Err(Error::BlobUnknown(_))), "{case}: {result:?}");
                     let result = repository.mount_blob(&layer.digest, Some(&"app".parse().expect("a name"))).await;
-                    assert!(matches!(result, Err(Error::BlobUnknown(_))), "{context}: {result:?}");
+                    assert!(matches!(result, Err(Error::BlobUnknown(_))), "{case}: {result:?}");
                 }
-                assert!(fresh(&objects, "new").find_blob(&layer.digest).await.is_err(), "{context}: a link was made");
+                assert!(fresh(&objects, "new").find_blob(&layer.digest).await.is_err(), "{case}: a link was made");
 
                 // The whole push is made by a process that has seen the damage.
                 let repository = fresh(&objects, "app");
                 repository.stat_blob(&layer.digest).await.expect_err("it is damaged");
                 push(&repository, &image, Some(&tag("v1")), write).await.expect("a push mends");
                 let reader = fresh(&objects, "app");
-                assert_eq!(pull(&reader, &by_tag("v1")).await.expect("it is mended"), image, "{context}");
+                assert_eq!(pull(&reader, &by_tag("v1")).await.expect("it is mended"), image, "{case}");
                 if !matches!(known, Known::Disputed) {
                     assert_eq!(reader.stat_blob(&layer.digest).await.expect("it is mended").size, SIZE as u64);
                 }
@@ -299,7 +299,7 @@ async fn a_damaged_link_is_told_by_its_key_and_mended_by_a_push() {
                 continue;
             }
             for write in Write::ALL {
-                let context = format!("{} holds {what}", key.path());
+                let case = format!("{} holds {what}", key.path());
                 let objects = bucket(&image).await;
                 let whole = snapshot(&*objects).await;
                 put(&objects, &key.path(), wrong.clone()).await;
@@ -310,26 +310,22 @@ async fn a_damaged_link_is_told_by_its_key_and_mended_by_a_push() {
                     _ => image.digest().clone().into(),
                 };
                 match pull(&repository, &reference).await {
-                    Err(Error::Corrupt { key: told, .. }) => assert_eq!(told, key.path().to_string(), "{context}"),
-                    result => panic!("{context}: {result:?}"),
+                    Err(Error::Corrupt { key: told, .. }) => assert_eq!(told, key.path().to_string(), "{case}"),
+                    result => panic!("{case}: {result:?}"),
                 }
                 if !matches!(key, Key::LayerLink(..)) {
                     match repository.resolve(&reference).await {
-                        Err(Error::Corrupt { key: told, .. }) => assert_eq!(told, key.path().to_string(), "{context}"),
-                        result => panic!("{context}: {result:?}"),
+                        Err(Error::Corrupt { key: told, .. }) => assert_eq!(told, key.path().to_string(), "{case}"),
+                        result => panic!("{case}: {result:?}"),
                     }
                 }
-                assert_eq!(
-                    pull(&fresh(&objects, "other"), &by_tag("v1")).await.expect("it is whole"),
-                    image,
-                    "{context}"
-                );
-                assert_eq!(repository.store().repositories().await.expect("folders are listed").len(), 2, "{context}");
+                assert_eq!(pull(&fresh(&objects, "other"), &by_tag("v1")).await.expect("it is whole"), image, "{case}");
+                assert_eq!(repository.store().repositories().await.expect("folders are listed").len(), 2, "{case}");
                 let tags = repository.list_tags(None, None).await.expect("the others are listed").items;
-                assert_eq!(tags.len(), usize::from(!matches!(key, Key::TagCurrent(..))), "{context}");
+                assert_eq!(tags.len(), usize::from(!matches!(key, Key::TagCurrent(..))), "{case}");
 
                 push(&repository, &image, Some(&tag("v1")), write).await.expect("a push mends");
-                assert_eq!(snapshot(&*objects).await, whole, "{context}");
+                assert_eq!(snapshot(&*objects).await, whole, "{case}");
             }
         }
     }
