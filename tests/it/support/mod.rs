@@ -1,0 +1,30 @@
+//! What the tests share.
+
+pub(crate) mod docker;
+pub(crate) mod image;
+pub(crate) mod proxy;
+pub(crate) mod registry;
+pub(crate) mod run;
+pub(crate) mod s3;
+
+/// Returns a variable that names a service, or says that the test is skipped, or fails if the service is required.
+pub(crate) fn service(kind: &str, variable: &str) -> Option<String> {
+    let found = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    if found.is_none() {
+        let required = std::env::var("OCI_STORE_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|name| name.trim() == kind), "{kind} is required and {variable} is not set");
+        skipped(&format!("{variable} is not set (tests/all.sh starts what is needed)"));
+    }
+    found
+}
+
+/// Says why a test does not run.
+#[expect(clippy::print_stdout, reason = "the test runner shows it with --nocapture")]
+pub(crate) fn skipped(why: &str) {
+    println!("skipped: {why}");
+}
+
+/// Returns a name that no other test has.
+pub(crate) fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
+}
