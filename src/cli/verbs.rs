@@ -102,6 +102,9 @@ pub(super) struct ServeArgs {
     /// Refuses whatever would change the bucket
     #[arg(long)]
     read_only: bool,
+    /// Accepts images whose layers are not all there, as a registry may; Docker's own does not
+    #[arg(long)]
+    allow_sparse: bool,
 }
 
 impl CommonArgs {
@@ -179,6 +182,7 @@ impl ServeArgs {
                 .hint("whoever reaches the port may read and write the bucket; put a proxy that authenticates in front of 127.0.0.1"));
         }
         let read_only = env.switch(self.read_only, "OCI_STORE_READ_ONLY")?;
-        Ok(serve::Request { backend: backend.config(scheme, env, context)?, bucket, listen, read_only })
+        let allow_sparse = env.switch(self.allow_sparse, "OCI_STORE_ALLOW_SPARSE")?;
+        Ok(serve::Request { backend: backend.config(scheme, env, context)?, bucket, listen, read_only, allow_sparse })
     }
 }

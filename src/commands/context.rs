@@ -61,7 +61,12 @@ impl Context {
     ) -> Result<Store, crate::backend::Error> {
         // The providers' credential chains make a future of some 30 KiB.
         let objects = Box::pin(backend.connect(bucket, intent)).await?;
-        Ok(Store::new(objects, StoreOptions { spool_dir: self.settings.spool_dir.clone(), ..StoreOptions::default() }))
+        Ok(Store::new(objects, self.store_options()))
+    }
+
+    /// Returns how much a store may use.
+    pub(super) fn store_options(&self) -> StoreOptions {
+        StoreOptions { spool_dir: self.settings.spool_dir.clone(), ..StoreOptions::default() }
     }
 
     /// Connects to the Docker daemon.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use storage_layout::{Store, StoreOptions};
+
 use super::Context;
 use crate::backend::{BackendConfig, Intent};
 use crate::registry::{Access, Journal, RegistryOptions, router};
@@ -21,6 +23,8 @@ pub struct Request {
     pub listen: SocketAddr,
     /// Whether whatever would change the bucket is refused.
     pub read_only: bool,
+    /// Whether images are accepted whose layers are not all there.
+    pub allow_sparse: bool,
 }
 
 /// Serves a bucket until the user stops it.
@@ -30,11 +34,12 @@ pub struct Request {
 pub async fn run(request: Request, context: &Context) -> Result<(), CommandError> {
     let attempted = format!("cannot serve {}://{}", request.backend.scheme(), request.bucket);
     let intent = if request.read_only { Intent::Read } else { Intent::Write };
-    let store = context.unless_stopped("serving".to_owned(), async {
-        let store = context.open(&request.backend, &request.bucket, intent).await;
-        store.map_err(|error| CommandError::because(attempted.clone(), error))
+    let objects = context.unless_stopped("serving".to_owned(), async {
+        let objects = Box::pin(request.backend.connect(&request.bucket, intent)).await;
+        objects.map_err(|error| CommandError::because(attempted.clone(), error))
     });
-    let store = store.await?;
+    let options = StoreOptions { allow_missing_blobs: request.allow_sparse, ..context.store_options() };
+    let store = Store::new(objects.await?, options);
     let bound = Bound::new(request.listen).await.map_err(|error| {
         CommandError::because(format!("{attempted}: cannot listen on {}", request.listen), error)
             .hint("choose another port with --listen 127.0.0.1:PORT; port 0 picks a free one")

@@ -41,7 +41,11 @@ async fn find(state: &RegistryState, name: &RepositoryName, digest: &Digest) -> 
 /// GET blob, end-2: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs>
 pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, ApiError> {
     let repository = call.state.repository(name);
-    let stat = repository.find_blob(digest).await?;
+    // The one repository of a command's own registry is asked for what its manifest names, with or without a link.
+    let stat = match call.state.access.repository {
+        Some(_) => repository.locate_blob(digest).await?,
+        None => repository.find_blob(digest).await?,
+    };
     let (range, status) = match wanted(call, &stat) {
         Wanted::Whole => (None, StatusCode::OK),
         Wanted::Part(range) => (Some(range), StatusCode::PARTIAL_CONTENT),

@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use storage_layout::{Descriptor, Digest, Error, Tag};
 use tokio::sync::Notify;
 
+/// How many blobs and tags are remembered of a registry that runs for long. No push has as many.
+const REMEMBERED: usize = 100_000;
+
 /// What one run of a registry received. The daemon that pushes hears of errors as a line of text at best, and tries again for
 /// a minute first; the true error is here at once.
 #[derive(Debug, Default)]
@@ -71,6 +74,9 @@ impl Journal {
 
     pub(super) fn add_sent(&self, digest: &Digest, size: u64) {
         let mut entries = self.entries();
+        if entries.sent.len() >= REMEMBERED {
+            entries.sent.clear();
+        }
         if entries.sent.insert(digest.clone()) {
             entries.bytes_sent += size;
         }
@@ -79,11 +85,18 @@ impl Journal {
     /// Notes that a blob was answered for. Returns whether that is news: it was neither uploaded nor answered for before.
     pub(super) fn add_existing(&self, digest: &Digest) -> bool {
         let mut entries = self.entries();
+        if entries.existing.len() >= REMEMBERED {
+            entries.existing.clear();
+        }
         !entries.sent.contains(digest) && entries.existing.insert(digest.clone())
     }
 
     pub(super) fn add_tagged(&self, tag: &Tag, descriptor: Descriptor) {
-        self.entries().tagged.insert(tag.clone(), descriptor);
+        let mut entries = self.entries();
+        if entries.tagged.len() >= REMEMBERED {
+            entries.tagged.clear();
+        }
+        entries.tagged.insert(tag.clone(), descriptor);
     }
 
     pub(super) fn add_failure(&self, error: Arc<Error>) {

@@ -176,20 +176,27 @@ impl Repository {
         self.objects().delete(&path).await
     }
 
-    /// Opens a blob by digest alone, as a stream of the whole of it.
+    /// Looks for a blob that a manifest of this repository names, in order to read it: a link that was lost does not keep it from
+    /// being read, as it would in [`Repository::find_blob`].
     ///
     /// # Errors
-    /// [`Error::BlobUnknown`] if neither the repository nor the bucket has it.
-    pub async fn read_blob(&self, digest: &Digest) -> Result<BlobReader> {
-        let stat = match self.find_blob(digest).await {
-            // A lost link does not keep a pull from what a manifest of this repository names.
+    /// [`Error::BlobUnknown`] if the bucket has no such blob.
+    pub async fn locate_blob(&self, digest: &Digest) -> Result<BlobStat> {
+        match self.find_blob(digest).await {
             Err(Error::BlobUnknown(_)) => {
                 let size = self.store.data_size(digest).await?.ok_or_else(|| Error::BlobUnknown(digest.clone()))?;
-                BlobStat { digest: digest.clone(), size, stored: digest.clone() }
+                Ok(BlobStat { digest: digest.clone(), size, stored: digest.clone() })
             }
-            found => found?,
-        };
-        self.open_blob(&stat, None).await
+            found => found,
+        }
+    }
+
+    /// Opens a blob that a manifest of this repository names, from its start to its end.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`] if the bucket has no such blob.
+    pub async fn read_blob(&self, digest: &Digest) -> Result<BlobReader> {
+        self.open_blob(&self.locate_blob(digest).await?, None).await
     }
 
     /// Returns a small blob's bytes, such as a config's, verified.

@@ -58,7 +58,7 @@ impl Repository {
                 }
             }
             Some((size, _)) => Err(unknown(format!("the bucket has it with {size} bytes"))),
-            None if descriptor.is_foreign() => Ok(()),
+            None if descriptor.is_foreign() || self.store.inner.options.allow_missing_blobs => Ok(()),
             None => Err(unknown("the bucket has not got it".to_owned())),
         }
     }

@@ -24,6 +24,8 @@ use crate::verified;
 const OWN_MANIFESTS: usize = 128;
 /// How many manifests are read of all other repositories together.
 const OTHER_MANIFESTS: usize = 512;
+/// How many blobs' sizes are remembered. A bucket may have more; they are then asked for again.
+pub(crate) const REMEMBERED: usize = 100_000;
 /// How long a blob may be read for to find out whether it is whole. Clients wait for 30 s at most; then it is sent again.
 const READING: Duration = Duration::from_secs(20);
 
@@ -46,7 +48,11 @@ struct ReadRepositories {
 impl Sizes {
     /// Remembers a blob that this process stored.
     pub(crate) fn learn_written(&self, digest: &Digest, size: u64) {
-        self.proven.lock().expect("nothing panics while holding it").insert(digest.clone(), size);
+        let mut proven = self.proven.lock().expect("nothing panics while holding it");
+        if proven.len() >= REMEMBERED {
+            proven.clear();
+        }
+        proven.insert(digest.clone(), size);
     }
 
     /// Remembers what a manifest states.
@@ -99,6 +105,7 @@ impl Sizes {
 
     async fn read_manifests(&self, repository: &Repository, digest: &Digest, size: u64) -> Result<()> {
         let mut read = self.read.lock().await;
+        self.forget_if_full(&mut read);
         if read.own.insert(repository.name.clone()) {
             self.read_newest(vec![repository.clone()], OWN_MANIFESTS).await?;
         }
@@ -112,6 +119,14 @@ impl Sizes {
             self.read_newest(others, OTHER_MANIFESTS).await?;
         }
         Ok(())
+    }
+
+    fn forget_if_full(&self, read: &mut ReadRepositories) {
+        let mut stated = self.stated.lock().expect("nothing panics while holding it");
+        if stated.len() >= REMEMBERED {
+            stated.clear();
+            *read = ReadRepositories::default();
+        }
     }
 
     async fn read_newest(&self, repositories: Vec<Repository>, limit: usize) -> Result<()> {

@@ -25,11 +25,14 @@ pub struct StoreOptions {
     pub part_size: u64,
     /// The memory for parts that are being filled or sent, for all uploads together, in bytes.
     pub memory: u64,
+    /// Whether a manifest is stored though blobs that it names are not in the bucket, as the specification lets a registry do.
+    /// A blob that is there with another size than the manifest states is refused all the same.
+    pub allow_missing_blobs: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { spool_dir: std::env::temp_dir(), part_size: 8 * MIB, memory: 64 * MIB }
+        Self { spool_dir: std::env::temp_dir(), part_size: 8 * MIB, memory: 64 * MIB, allow_missing_blobs: false }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::digest::{Digest, Digester};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::objects::store_error;
+use crate::sizes::REMEMBERED;
 use crate::store::Store;
 
 /// How much is read from a file at once, in bytes: `object_store`'s own 8 KiB cost a thread hop each.
@@ -31,7 +32,11 @@ impl Verified {
     }
 
     pub(crate) fn insert(&self, digest: Digest, size: u64) {
-        self.0.lock().expect("nothing panics while holding it").insert(digest, size);
+        let mut verified = self.0.lock().expect("nothing panics while holding it");
+        if verified.len() >= REMEMBERED {
+            verified.clear();
+        }
+        verified.insert(digest, size);
     }
 
     pub(crate) fn forget(&self, digest: &Digest) {

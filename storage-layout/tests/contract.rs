@@ -43,7 +43,12 @@ impl Bucket {
     fn new(objects: Arc<dyn ObjectStore>, folder: Option<TempDir>) -> Self {
         let counted = Arc::new(FaultyStore::counting(Arc::clone(&objects)));
         let spool = tempfile::tempdir().expect("a folder for spool files can be made");
-        let options = StoreOptions { spool_dir: spool.path().to_owned(), part_size: PART, memory: 4 * PART };
+        let options = StoreOptions {
+            spool_dir: spool.path().to_owned(),
+            part_size: PART,
+            memory: 4 * PART,
+            ..StoreOptions::default()
+        };
         let store = Store::new(Arc::clone(&counted) as _, options);
         Self { objects, counted, store, folder: folder.map(Arc::new), spool: Arc::new(spool) }
     }

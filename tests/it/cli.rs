@@ -235,3 +235,31 @@ fn layers_that_two_images_share_are_sent_once() {
         document["blobs"].as_array().unwrap().iter().map(|blob| blob["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["sent", "exists", "exists", "sent"], "config, two old layers, a new one: {document}");
 }
+
+#[test]
+fn help_is_as_it_was_written() {
+    for (name, line) in
+        [("top", "-h"), ("s3-push", "s3 push -h"), ("fs-pull", "fs pull -h"), ("fs-serve", "fs serve -h")]
+    {
+        let help = run(oci_store().args(line.split(' ')));
+        assert_eq!(help.code, Some(0), "{help:#?}");
+        insta::assert_snapshot!(name, help.stdout);
+    }
+}
+
+#[test]
+fn errors_are_as_they_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    push_hello(folder.path());
+    for (name, line) in [
+        ("no-bucket", format!("fs push app:v1 -i {}", hello())),
+        ("no-tag", "fs pull demo/hello:v2 -i oci:o".to_owned()),
+        ("no-platform", format!("fs push demo/app:v1 -i {} --platform linux/arm64", hello())),
+        ("no-file", "fs push demo/app:v1 -i docker-archive:missing.tar".to_owned()),
+        ("no-daemon", "fs push demo/app:v1 -H unix:///nonexistent/docker.sock".to_owned()),
+        ("not-loopback", "fs serve demo --listen 0.0.0.0:5000".to_owned()),
+    ] {
+        let ran = in_folder(folder.path(), &line);
+        insta::assert_snapshot!(name, ran.stderr.replace(env!("CARGO_MANIFEST_DIR"), "…"));
+    }
+}
