@@ -48,3 +48,6 @@ pub trait Target: Send + Sync {
     /// at the place sees anything of the image, after it everything is there.
     async fn commit(&self, root: &Manifest) -> Result<(), Error>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Copies between two buckets in memory.
+
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use storage_layout::test_util::{Write, docker_image, image, index, index_of, pull, push};
+use storage_layout::{Descriptor, Reference, Repository, Store, StoreOptions};
+
+use super::*;
+
+fn repository() -> Repository {
+    let store = Store::new(Arc::new(InMemory::new()), StoreOptions::default());
+    store.repository(&"app".parse().expect("a name"))
+}
+
+fn tagged(name: &str) -> Reference {
+    Reference::Tag(name.parse().expect("a tag"))
+}
+
+async fn copy(from: &Repository, to: &Repository, platforms: &[&str]) -> Result<Copied, Error> {
+    let source = BucketSource::new(from.clone(), tagged("v1"));
+    let target = BucketTarget::new(to.clone(), "copy".parse().expect("a tag"));
+    let platforms = platforms.iter().map(|platform| platform.parse().expect("a platform")).collect();
+    let reporter: Arc<dyn Reporter> = Arc::new(());
+    copy_image(&source, &target, &CopyOptions { platforms, jobs: 3 }, &reporter).await
+}
+
+async fn with(image: &storage_layout::test_util::Image) -> Repository {
+    let repository = repository();
+    push(&repository, image, Some(&"v1".parse().expect("a tag")), Write::DigestFirst).await.expect("it is stored");
+    repository
+}
+
+#[tokio::test]
+async fn an_image_and_an_index_are_copied_whole_and_the_second_time_nothing_is_sent() {
+    for image in [image(1, 3, 5000), docker_image(2, 1, 0), index(3, 2, 1000)] {
+        let (from, to) = (with(&image).await, repository());
+        let copied = copy(&from, &to, &[]).await.unwrap();
+        assert_eq!(copied.root.digest(), image.digest());
+        assert!(copied.blobs.iter().all(|blob| blob.status == BlobStatus::Sent));
+        assert_eq!(pull(&to, &tagged("copy")).await.unwrap(), image);
+        let again = copy(&from, &to, &[]).await.unwrap();
+        assert!(again.blobs.iter().all(|blob| blob.status == BlobStatus::Exists));
+    }
+}
+
+#[tokio::test]
+async fn one_platform_of_an_index_is_copied_as_an_image() {
+    let both = index(1, 2, 1000);
+    let (from, to) = (with(&both).await, repository());
+    let copied = copy(&from, &to, &["linux/arm64"]).await.unwrap();
+    let arm = &both.children[1];
+    assert_eq!(copied.root.digest(), arm.digest());
+    assert_eq!(pull(&to, &tagged("copy")).await.unwrap(), *arm);
+    let error = copy(&from, &to, &["linux/s390x"]).await.unwrap_err();
+    assert_eq!(error.to_string(), "the image is not there for linux/s390x; it is there for linux/amd64, linux/arm64");
+}
+
+#[tokio::test]
+async fn several_platforms_of_an_index_are_copied_as_a_smaller_index() {
+    let (from, to) = (with(&index(1, 1, 100)).await, repository());
+    let copied = copy(&from, &to, &["linux/amd64", "linux/arm64"]).await.unwrap();
+    assert!(copied.root.is_index());
+    assert_eq!(copied.root.manifests().len(), 2);
+    pull(&to, &tagged("copy")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_that_lacks_a_manifest_is_not_copied_in_part() {
+    let (from, to) = (with(&index(1, 1, 100)).await, repository());
+    let missing = image(9, 1, 10).manifest.descriptor();
+    let whole = from.get_manifest(&tagged("v1")).await.unwrap();
+    let sparse = index_of(&[whole.manifests()[0].clone(), missing]);
+    from.put_manifest(&sparse, &["v1".parse().unwrap()]).await.unwrap();
+    assert!(matches!(copy(&from, &to, &[]).await, Err(Error::Bucket(error)) if error.is_not_found()));
+    assert!(to.get_manifest(&tagged("copy")).await.is_err());
+}
+
+#[tokio::test]
+async fn indexes_that_are_too_deep_are_refused() {
+    let from = repository();
+    let mut below: Descriptor = image(1, 0, 0).manifest.descriptor();
+    push(&from, &image(1, 0, 0), None, Write::DigestFirst).await.unwrap();
+    for _ in 0..12 {
+        let level = index_of(std::slice::from_ref(&below));
+        below = level.descriptor();
+        from.put_manifest(&level, &["v1".parse().unwrap()]).await.unwrap();
+    }
+    let error = copy(&from, &repository(), &[]).await.unwrap_err();
+    assert!(error.to_string().contains("levels deep"), "{error}");
+}
+
+#[test]
+fn platforms_are_read_and_matched() {
+    for (wanted, has, matches) in [
+        ("linux/amd64", r#"{"os":"linux","architecture":"amd64"}"#, true),
+        ("linux/amd64", r#"{"os":"windows","architecture":"amd64"}"#, false),
+        ("linux/arm64", r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#, true),
+        ("linux/arm64/v8", r#"{"os":"linux","architecture":"arm64"}"#, true),
+        ("linux/arm", r#"{"os":"linux","architecture":"arm","variant":"v7"}"#, true),
+        ("linux/arm/v6", r#"{"os":"linux","architecture":"arm","variant":"v7"}"#, false),
+    ] {
+        let filter: PlatformFilter = wanted.parse().unwrap();
+        assert_eq!(filter.matches(&serde_json::from_str(has).unwrap()), matches, "{wanted} {has}");
+        assert_eq!(filter.to_string(), wanted);
+    }
+    for bad in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b", "linux//v7"] {
+        assert!(bad.parse::<PlatformFilter>().is_err(), "{bad:?} was accepted");
+    }
+}
