@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::{Context, pull, push, serve};
+use crate::commands::{Context, doctor, pull, push, serve};
 use crate::ui::{self, CommandError, ExitStatus, Printer};
 use backend_args::{AnyArgs, BackendArgs, FsArgs, NoArgs, S3Args};
 use env_vars::Env;
@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
         watcher.abort();
         drop(context);
         match result {
-            Ok(()) => ExitStatus::Ok,
+            Ok(status) => status,
             Err(error) => {
                 error.print(&printer);
                 error.status()
@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
     status.into()
 }
 
-async fn dispatch(command: Command, env: &Env, context: &Context) -> Result<(), CommandError> {
+async fn dispatch(command: Command, env: &Env, context: &Context) -> Result<ExitStatus, CommandError> {
     match command {
         Command::S3(of) => run(of.verb, BackendArgs::S3(of.backend), env, context).await,
         Command::Fs(of) => run(of.verb, BackendArgs::Fs(of.backend), env, context).await,
@@ -136,24 +136,31 @@ async fn dispatch(command: Command, env: &Env, context: &Context) -> Result<(), 
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "oci-store", &mut script);
             context.printer.raw(&script);
-            Ok(())
+            Ok(ExitStatus::Ok)
         }
         Command::Man => {
             let mut page = Vec::new();
             let man = clap_mangen::Man::new(Cli::command());
             man.render(&mut page).map_err(|error| CommandError::because("cannot write the manual page", error))?;
             context.printer.raw(&page);
-            Ok(())
+            Ok(ExitStatus::Ok)
         }
     }
 }
 
-async fn run(verb: Verb<NoArgs>, backend: BackendArgs, env: &Env, context: &Context) -> Result<(), CommandError> {
+async fn run(
+    verb: Verb<NoArgs>,
+    backend: BackendArgs,
+    env: &Env,
+    context: &Context,
+) -> Result<ExitStatus, CommandError> {
     match verb {
-        Verb::Push { args, .. } => push::run(args.request(backend, env, context)?, context).await,
-        Verb::Pull { args, .. } => pull::run(args.request(backend, env, context)?, context).await,
-        Verb::Serve { args, .. } => serve::run(args.request(backend, env, context)?, context).await,
+        Verb::Push { args, .. } => push::run(args.request(backend, env, context)?, context).await?,
+        Verb::Pull { args, .. } => pull::run(args.request(backend, env, context)?, context).await?,
+        Verb::Serve { args, .. } => serve::run(args.request(backend, env, context)?, context).await?,
+        Verb::Doctor { args, .. } => return doctor::run(args.request(backend, env, context)?, context).await,
     }
+    Ok(ExitStatus::Ok)
 }
 
 /// The first signal asks the command to clean up and end; the second one ends the process.

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::backend_args::{AnyArgs, BackendArgs, NoArgs};
 use super::env_vars::Env;
 use super::place;
-use crate::commands::{Context, pull, push, serve};
+use crate::commands::{Context, doctor, pull, push, serve};
 use crate::transfer::PlatformFilter;
 use crate::ui::{CommandError, ExitStatus};
 
@@ -37,6 +37,13 @@ pub(super) enum Verb<B: Args> {
         #[command(flatten)]
         backend: B,
     },
+    /// Says what works between Docker, this machine and a bucket, and what to do about what does not
+    Doctor {
+        #[command(flatten)]
+        args: DoctorArgs,
+        #[command(flatten)]
+        backend: B,
+    },
 }
 
 impl Verb<AnyArgs> {
@@ -47,6 +54,7 @@ impl Verb<AnyArgs> {
             Self::Push { args, backend } => (Verb::Push { args, backend: none }, backend),
             Self::Pull { args, backend } => (Verb::Pull { args, backend: none }, backend),
             Self::Serve { args, backend } => (Verb::Serve { args, backend: none }, backend),
+            Self::Doctor { args, backend } => (Verb::Doctor { args, backend: none }, backend),
         }
     }
 }
@@ -105,6 +113,38 @@ pub(super) struct ServeArgs {
     /// Accepts images whose layers are not all there, as a registry may; Docker's own does not
     #[arg(long)]
     allow_sparse: bool,
+}
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// The bucket, or an image in it: BUCKET[/NAME[:TAG]], or with the backend's scheme s3://BUCKET; without it only the
+    /// daemon is examined
+    #[arg(value_name = "REF")]
+    reference: Option<String>,
+}
+
+impl DoctorArgs {
+    pub(super) fn request(
+        self,
+        backend: BackendArgs,
+        env: &Env,
+        context: &Context,
+    ) -> Result<doctor::Request, CommandError> {
+        let Some(reference) = self.reference else {
+            return Ok(doctor::Request { bucket: None });
+        };
+        // What follows the bucket is read as carefully as for a push, and then not needed.
+        let after_scheme = reference.split_once("://").map_or(reference.as_str(), |(_, rest)| rest);
+        let names_image = after_scheme.trim_end_matches('/').contains('/');
+        let (scheme, bucket) = if names_image {
+            let (scheme, place) = place::bucket_ref(&reference, backend.scheme())?;
+            (scheme, place.bucket)
+        } else {
+            place::bucket(&reference, backend.scheme())?
+        };
+        Ok(doctor::Request { bucket: Some((backend.config(scheme, env, context)?, bucket)) })
+    }
 }
 
 impl CommonArgs {

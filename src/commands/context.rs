@@ -81,8 +81,9 @@ impl Context {
         work: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {
         tokio::select! {
-            result = work => result,
+            biased;
             () = self.cancel.cancelled() => Err(CommandError::interrupted(format!("{what} was interrupted"))),
+            result = work => result,
         }
     }
 }

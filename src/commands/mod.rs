@@ -2,6 +2,7 @@
 
 mod bridge;
 mod context;
+pub mod doctor;
 mod outcome;
 pub mod pull;
 pub mod push;

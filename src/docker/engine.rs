@@ -53,6 +53,21 @@ impl DockerEngine {
         }
     }
 
+    /// Says what the daemon is: its version and its image store.
+    ///
+    /// # Errors
+    /// The daemon's.
+    pub async fn describe(&self) -> Result<String, Error> {
+        let info =
+            self.docker.info().await.map_err(|error| failed("asking the daemon what it is".to_owned(), error))?;
+        let driver = info.driver.unwrap_or_default();
+        let containerd =
+            info.driver_status.iter().flatten().flatten().any(|text| text.starts_with("io.containerd.snapshotter"));
+        let store = if containerd { "containerd image store" } else { "classic image store" };
+        let version = info.server_version.unwrap_or_else(|| "of unknown version".to_owned());
+        Ok(format!("Docker {version}, {store} ({driver})"))
+    }
+
     /// Looks for an image.
     ///
     /// # Errors

@@ -47,23 +47,40 @@ impl CommandError {
         self.status
     }
 
-    /// Writes the error for people.
-    pub fn print(&self, printer: &Printer) {
-        printer.end_progress();
-        printer.error_line(&format!("error: {}", self.message));
-        let mut said = self.message.clone();
+    /// Returns the message with its causes as one line, and the advice.
+    pub fn parts(&self) -> (String, Vec<String>) {
+        let mut line = self.message.clone();
+        for cause in self.causes() {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+        (line, self.hints.clone())
+    }
+
+    /// Returns what the causes say, the nearest first, without what was said before.
+    fn causes(&self) -> Vec<String> {
+        let mut said = vec![self.message.clone()];
         let mut cause = self.source.as_deref().map(|source| source as &(dyn StdError + 'static));
         while let Some(error) = cause {
             let text = text_of(error);
             // Many errors repeat their cause in their own text.
-            if !said.contains(&text) {
-                printer.error_line(&format!("caused by: {text}"));
-                said = text;
+            if !said.last().is_some_and(|last| last.contains(&text)) {
+                said.push(text);
             }
             if is_described_whole(error) {
                 break;
             }
             cause = error.source();
+        }
+        said.split_off(1)
+    }
+
+    /// Writes the error for people.
+    pub fn print(&self, printer: &Printer) {
+        printer.end_progress();
+        printer.error_line(&format!("error: {}", self.message));
+        for cause in self.causes() {
+            printer.error_line(&format!("caused by: {cause}"));
         }
         for hint in &self.hints {
             printer.error_line(&format!("hint: {hint}"));

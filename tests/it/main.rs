@@ -6,6 +6,7 @@
 mod cli;
 mod crash;
 mod docker;
+mod doctor;
 mod failures;
 mod interop;
 mod layering;
