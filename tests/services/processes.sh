@@ -55,7 +55,8 @@ stop() {
 }
 
 stopped() { ! pid_of "$1"; }
-group_is_empty() { ! kill -0 -- "-$1"; }
+# But for what has ended and only waits for its parent to notice.
+group_is_empty() { ! pgrep --pgroup "$1" --runstates D,I,R,S,T,t; }
 
 # poll SECONDS COMMAND… waits until the command succeeds.
 poll() {
