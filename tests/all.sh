@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test, against the real parts that tests/services.sh starts; nothing is left running or lying about afterwards.
-# OCI_STORE_REQUIRE says which parts may not be skipped. OCI_STORE_TEST_… may point to services that run already.
+# OCI_STORE_REQUIRE says which parts may not be skipped. OCI_STORE_TEST_… may point to services that run already, and
+# OCI_STORE_TEST_GROUPS may leave some out (see tests/services.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,6 +26,7 @@ spawn() {
 
 # The services come up beside cargo; when they fail, there is no point in compiling on.
 run() {
+    local began=$SECONDS
     headline "$*"
     spawn "$@"
     child=$!
@@ -34,6 +36,7 @@ run() {
     done
     wait "$child"
     child=
+    printf '=== took %d s: %s\n' $((SECONDS - began)) "$*" >&2
 }
 
 await_services() {
@@ -69,10 +72,21 @@ fi
 for name in $(compgen -e); do
     case $name in
     OCI_STORE_TEST_* | OCI_STORE_REQUIRE) ;;
-    OCI_STORE_* | AWS_* | AZURE_* | GOOGLE_* | DOCKER_* | MINIO_* | REGISTRY_*) unset "$name" ;;
+    OCI_STORE_* | AWS_* | AZURE_* | AZURITE_* | ARM_* | MSI_* | IDENTITY_* | GOOGLE_* | CLOUDSDK_* | STORAGE_EMULATOR_HOST) unset "$name" ;;
+    DOCKER_* | CONTAINER_* | CONTAINERS_* | MINIO_* | REGISTRY_*) unset "$name" ;;
     esac
 done
-export OCI_STORE_REQUIRE=${OCI_STORE_REQUIRE:-docker,s3,registry,skopeo}
+
+# What the groups that are started give is required.
+if [[ -z ${OCI_STORE_REQUIRE-} ]]; then
+    OCI_STORE_REQUIRE=
+    for pair in base:docker,s3,registry,skopeo unstable:docker-c8d,podman far:docker-far azure:azure versity:versity gcs:fake-gcs; do
+        if [[ ,${OCI_STORE_TEST_GROUPS:-${pair%%:*}}, == *,${pair%%:*},* ]]; then
+            OCI_STORE_REQUIRE+=,${pair#*:}
+        fi
+    done
+fi
+export OCI_STORE_REQUIRE=${OCI_STORE_REQUIRE#,}
 
 spawn tests/services.sh up "$dir/services"
 services=$!
