@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::env_vars::Env;
 use crate::commands::Settings;
+use crate::docker::DaemonChoice;
 use crate::ui::{CommandError, Format, Verbosity};
 
 /// Flags that every command takes.
@@ -40,9 +41,12 @@ pub(super) struct GlobalArgs {
     /// The HTTP proxy for requests to the storage
     #[arg(long, global = true, value_name = "URL")]
     proxy: Option<String>,
-    /// The Docker daemon: unix:///path, tcp://host:port [env: DOCKER_HOST]
+    /// The Docker daemon: unix:///path, tcp://host:port, ssh://user@host [env: DOCKER_HOST]
     #[arg(short = 'H', long, global = true, value_name = "URL")]
     docker_host: Option<String>,
+    /// The Docker context that knows the daemon [env: DOCKER_CONTEXT] [default: the one in use]
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "docker_host")]
+    context: Option<String>,
 }
 
 /// The same, with the environment taken in.
@@ -64,6 +68,13 @@ impl GlobalArgs {
             (None, None) => Format::default(),
         };
         let verbose = env.parsed((self.verbose > 0).then_some(self.verbose), "OCI_STORE_VERBOSE")?.unwrap_or_default();
+        // What is on the command line wins over all variables, of whichever flag.
+        let daemon = match (self.docker_host, self.context) {
+            (None, None) => {
+                DaemonChoice { host: env.first(&["OCI_STORE_DOCKER_HOST"]), context: env.first(&["OCI_STORE_CONTEXT"]) }
+            }
+            (host, context) => DaemonChoice { host, context },
+        };
         Ok(Global {
             format,
             verbosity: Verbosity { quiet: env.switch(self.quiet, "OCI_STORE_QUIET")?, verbose },
@@ -74,7 +85,7 @@ impl GlobalArgs {
                 spool_dir: env.path_or(self.spool_dir, &["OCI_STORE_SPOOL_DIR"]).unwrap_or_else(std::env::temp_dir),
                 ca_file: env.path_or(self.ca_file, &["OCI_STORE_CA_FILE"]),
                 proxy: env.or(self.proxy, &["OCI_STORE_PROXY"]),
-                docker_host: env.or(self.docker_host, &["OCI_STORE_DOCKER_HOST"]),
+                daemon,
             },
         })
     }

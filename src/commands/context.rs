@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::ArchivePlace;
 use crate::backend::{BackendConfig, Intent};
-use crate::docker::{self, DockerEngine};
+use crate::docker::{self, DaemonChoice, DockerEngine, Surroundings};
 use crate::transfer::Reporter;
 use crate::ui::{CommandError, Printer};
 
@@ -38,8 +38,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// The HTTP proxy for the storage.
     pub proxy: Option<String>,
-    /// The Docker daemon's address.
-    pub docker_host: Option<String>,
+    /// Which Docker daemon is meant.
+    pub daemon: DaemonChoice,
 }
 
 /// Where an image is on this machine.
@@ -71,7 +71,7 @@ impl Context {
 
     /// Connects to the Docker daemon.
     pub(super) async fn docker(&self) -> Result<DockerEngine, docker::Error> {
-        DockerEngine::connect(self.settings.docker_host.as_deref()).await
+        DockerEngine::connect(&self.settings.daemon, &Surroundings::of_process()).await
     }
 
     /// Runs `work` until it ends or the user asks to stop.

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use bollard::Docker;
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::Error;
+use super::context::{DaemonChoice, Endpoint, Surroundings};
+use super::ssh::SshTarget;
 
 /// The limit of one request up to its answer's header. A daemon that loads or saves an image answers when it is done.
 const REQUEST_TIMEOUT: Duration = Duration::from_hours(6);
 /// How long the daemon may take to say that it is there.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same by ssh, which has to log in first.
+const SSH_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A Docker daemon.
 #[derive(Clone, Debug)]
@@ -29,28 +34,28 @@ pub struct LocalImage {
 }
 
 impl DockerEngine {
-    /// Connects to the daemon at `host`, or where `DOCKER_HOST` says, or at the usual socket, and hears that it is there.
+    /// Connects to the daemon that is meant and hears that it is there.
     ///
     /// # Errors
-    /// [`Error::Address`] and [`Error::Unreachable`].
-    pub async fn connect(host: Option<&str>) -> Result<Self, Error> {
-        let from_env = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-        let host = host.map(str::to_owned).or(from_env);
-        let docker = match &host {
-            Some(host) => Docker::connect_with_host(host),
-            None => Docker::connect_with_defaults(),
-        };
-        let host = host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-        let docker = match docker {
+    /// [`Error::Config`], [`Error::Context`], [`Error::Address`] and [`Error::Unreachable`].
+    pub async fn connect(choice: &DaemonChoice, surroundings: &Surroundings) -> Result<Self, Error> {
+        let endpoint = surroundings.find(choice)?;
+        let docker = match open(&endpoint) {
             Ok(docker) => docker.with_timeout(REQUEST_TIMEOUT),
-            Err(source @ BollardError::SocketNotFoundError(_)) => return Err(Error::Unreachable { host, source }),
-            Err(source) => return Err(Error::Address { host, source }),
+            Err(source @ BollardError::SocketNotFoundError(_)) => return Err(unreachable(&endpoint, source)),
+            Err(BollardError::CertPathError { path } | BollardError::CertParseError { path }) => {
+                let problem = "its certificates or its key cannot be read".to_owned();
+                return Err(Error::Config { file: path.display().to_string(), problem });
+            }
+            Err(source) => return Err(Error::Address { host: endpoint.to_string(), source }),
         };
-        match tokio::time::timeout(PING_TIMEOUT, docker.ping()).await {
-            Ok(Ok(_)) => Ok(Self { docker }),
-            Ok(Err(source)) => Err(Error::Unreachable { host, source }),
-            Err(_) => Err(Error::Unreachable { host, source: BollardError::RequestTimeoutError }),
+        match tokio::time::timeout(ping_timeout(&endpoint), docker.ping()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(source)) => return Err(unreachable(&endpoint, source)),
+            Err(_) => return Err(unreachable(&endpoint, BollardError::RequestTimeoutError)),
         }
+        tracing::info!(daemon = %endpoint, "the Docker daemon answers");
+        Ok(Self { docker })
     }
 
     /// Says what the daemon is: its version and its image store.
@@ -116,6 +121,51 @@ impl DockerEngine {
     }
 }
 
+fn unreachable(endpoint: &Endpoint, source: BollardError) -> Error {
+    Error::Unreachable { host: endpoint.to_string(), rootless: endpoint.rootless.clone(), source }
+}
+
+fn ping_timeout(endpoint: &Endpoint) -> Duration {
+    if endpoint.host.starts_with("ssh://") { SSH_TIMEOUT } else { PING_TIMEOUT }
+}
+
+/// Makes a client. Nothing is sent yet.
+fn open(endpoint: &Endpoint) -> Result<Docker, BollardError> {
+    let host = endpoint.host.as_str();
+    let seconds = REQUEST_TIMEOUT.as_secs();
+    if let Some(tls) = &endpoint.tls {
+        // Two providers are linked, of which the client takes none by itself. One that is there already does as well.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        return Docker::connect_with_ssl(
+            &with_port(host, 2376),
+            &tls.key,
+            &tls.cert,
+            &tls.ca,
+            seconds,
+            API_DEFAULT_VERSION,
+        );
+    }
+    let unsupported = || BollardError::UnsupportedURISchemeError { uri: host.to_owned() };
+    match host.split_once("://").ok_or_else(unsupported)?.0 {
+        "unix" => Docker::connect_with_unix(host, seconds, API_DEFAULT_VERSION),
+        "tcp" | "http" => Docker::connect_with_http(&with_port(host, 2375), seconds, API_DEFAULT_VERSION),
+        "ssh" => {
+            let target = SshTarget::parse(host).map_err(std::io::Error::other)?;
+            let transport = move |request| target.clone().request(request);
+            Docker::connect_with_custom_transport(transport, Some("http://docker"), seconds, API_DEFAULT_VERSION)
+        }
+        _ => Err(unsupported()),
+    }
+}
+
+/// Returns an address with the port that Docker's client adds.
+fn with_port(host: &str, port: u16) -> String {
+    let host = host.trim_end_matches('/');
+    let (scheme, authority) = host.split_once("://").unwrap_or(("", host));
+    let last = authority.rsplit(']').next().unwrap_or(authority);
+    if scheme == "tcp" && !last.contains(':') { format!("{host}:{port}") } else { host.to_owned() }
+}
+
 /// Tells a daemon that answered from one that is gone.
 pub(super) fn failed(attempted: String, error: BollardError) -> Error {
     match error {
@@ -124,5 +174,24 @@ pub(super) fn failed(attempted: String, error: BollardError) -> Error {
         }
         BollardError::DockerStreamError { error } => Error::Failed { attempted, message: error.trim().to_owned() },
         source => Error::Lost { attempted, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_added_where_dockers_client_adds_it() {
+        for (host, with) in [
+            ("tcp://docker", "tcp://docker:2375"),
+            ("tcp://docker/", "tcp://docker:2375"),
+            ("tcp://docker:1", "tcp://docker:1"),
+            ("tcp://[::1]", "tcp://[::1]:2375"),
+            ("tcp://[::1]:1", "tcp://[::1]:1"),
+            ("http://docker", "http://docker"),
+        ] {
+            assert_eq!(with_port(host, 2375), with);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong with a Docker daemon.
 
+use std::path::PathBuf;
+
 /// A failure of the daemon, or of reaching it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -8,18 +10,38 @@ pub enum Error {
     Unreachable {
         /// The address that was tried.
         host: String,
+        /// The socket of a daemon without root that may be the one that is meant.
+        rootless: Option<PathBuf>,
         /// Why not.
         #[source]
         source: bollard::errors::Error,
     },
     /// The address is none.
-    #[error("{host} is no address of a Docker daemon (unix:///path, tcp://host:port, http://host:port)")]
+    #[error("{host} is no address of a Docker daemon (unix:///path, tcp://host:port, ssh://user@host)")]
     Address {
         /// What was given.
         host: String,
         /// Why not.
         #[source]
         source: bollard::errors::Error,
+    },
+    /// A Docker context cannot be used.
+    #[error("the Docker context {context:?} cannot be used: {problem} ({file})")]
+    Context {
+        /// Its name.
+        context: String,
+        /// The file that says so.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The configuration of Docker's client cannot be used.
+    #[error("the Docker configuration {file} cannot be used: {problem}")]
+    Config {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The daemon has no such image.
     #[error("the Docker daemon has no image {0}")]

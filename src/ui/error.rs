@@ -203,14 +203,19 @@ fn store_hints(kind: Kind) -> Vec<String> {
 
 fn of_docker(error: &docker::Error) -> (ExitStatus, Vec<String>) {
     match error {
-        docker::Error::Unreachable { .. } => (
-            ExitStatus::Docker,
-            vec![
-                "start Docker, or say where it is with -H or DOCKER_HOST".to_owned(),
-                "without a daemon: --image docker-archive:FILE, oci-archive:FILE or oci:DIR".to_owned(),
-            ],
-        ),
+        docker::Error::Unreachable { rootless, .. } => {
+            let start = match rootless {
+                Some(socket) => format!("a daemon without root seems to be there: DOCKER_HOST=unix://{}", socket.display()),
+                None => "start Docker, or say where it is with -H, --context or DOCKER_HOST".to_owned(),
+            };
+            let without = "without a daemon: --image docker-archive:FILE, oci-archive:FILE or oci:DIR";
+            (ExitStatus::Docker, vec![start, without.to_owned()])
+        }
         docker::Error::Address { .. } => (ExitStatus::Usage, Vec::new()),
+        docker::Error::Context { .. } | docker::Error::Config { .. } => (
+            ExitStatus::Usage,
+            vec!["`docker context ls` shows the contexts; choose one with --context, or an address with -H".to_owned()],
+        ),
         docker::Error::ImageUnknown(_) => (ExitStatus::NotFound, Vec::new()),
         docker::Error::Failed { message, .. } if message.contains("no space left on device") => {
             (ExitStatus::NoSpace, vec!["the Docker daemon's disk is full: `docker system df` shows what takes it".to_owned()])

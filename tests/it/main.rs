@@ -5,6 +5,7 @@
 
 mod cli;
 mod crash;
+mod daemons;
 mod docker;
 mod doctor;
 mod failures;
