@@ -4,6 +4,7 @@
 //! for byte. All others save layers uncompressed: then the manifest is made here, with its layers compressed.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,8 @@ pub(super) struct DockerSource {
     archive: TarArchive,
     wanted: Option<ImageName>,
     spool_dir: PathBuf,
+    /// Whether manifests are kept that have uncompressed layers.
+    keeps_plain: bool,
     image: OnceCell<ReadyImage>,
 }
 
@@ -61,10 +64,23 @@ impl DockerSource {
         name: Option<&str>,
         spool_dir: PathBuf,
     ) -> Result<Self, Error> {
-        let wanted =
-            name.map(ImageName::parse).transpose().map_err(|error| Error::Invalid(format!("{label}: {error}")))?;
+        let wanted = wanted(&label, name)?;
         let archive = TarArchive::open(label, file, &spool_dir).await?;
-        Ok(Self { archive, wanted, spool_dir, image: OnceCell::new() })
+        Ok(Self { archive, wanted, spool_dir, keeps_plain: false, image: OnceCell::new() })
+    }
+
+    /// Reads an archive that is a file of ours in `spool_dir`. `keeps_plain` is said where its manifests are those that the
+    /// image was pulled or loaded with, whatever they look like.
+    pub(super) async fn of_file(
+        label: String,
+        file: File,
+        name: Option<&str>,
+        spool_dir: PathBuf,
+        keeps_plain: bool,
+    ) -> Result<Self, Error> {
+        let wanted = wanted(&label, name)?;
+        let archive = TarArchive::of_file(label, file, &spool_dir).await?;
+        Ok(Self { archive, wanted, spool_dir, keeps_plain, image: OnceCell::new() })
     }
 
     /// Compressing takes its time, so it waits until somebody asks, and is done once.
@@ -156,8 +172,8 @@ impl DockerSource {
     fn is_kept(&self, manifest: &Manifest, config: &Digest) -> Result<bool, Error> {
         // The manifests that Docker's older store makes up for its archives have plain tars for layers.
         let is_plain = |layer: &Descriptor| layer.media_type.rsplit('.').next() == Some("tar");
-        let is_compressed = !manifest.layers().iter().any(is_plain);
-        Ok(is_compressed && manifest.config().is_some_and(|own| own.digest == *config) && self.is_whole(manifest)?)
+        let is_registrys = self.keeps_plain || !manifest.layers().iter().any(is_plain);
+        Ok(is_registrys && manifest.config().is_some_and(|own| own.digest == *config) && self.is_whole(manifest)?)
     }
 
     fn is_whole(&self, manifest: &Manifest) -> Result<bool, Error> {
@@ -235,6 +251,10 @@ impl DockerSource {
             .try_collect()
             .await
     }
+}
+
+fn wanted(label: &str, name: Option<&str>) -> Result<Option<ImageName>, Error> {
+    name.map(ImageName::parse).transpose().map_err(|error| Error::Invalid(format!("{label}: {error}")))
 }
 
 #[async_trait]

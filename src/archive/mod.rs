@@ -15,6 +15,7 @@ mod layer;
 mod layout_source;
 mod place;
 mod problem;
+mod spool;
 mod tar_archive;
 mod tar_index;
 mod tar_target;
@@ -32,6 +33,7 @@ use layout_source::LayoutSource;
 use tar_target::TarTarget;
 
 pub use place::ArchivePlace;
+pub use spool::Spool;
 
 /// How an archive is read.
 #[derive(Clone, Debug)]

@@ -43,6 +43,23 @@ impl TarArchive {
         .await
     }
 
+    /// Scans a tar that is a nameless file of ours in `spool_dir`.
+    pub(super) async fn of_file(label: String, file: File, spool_dir: &Path) -> Result<Self, Error> {
+        let path = spool_dir.to_owned();
+        let stop = CancellationToken::new();
+        let _stop_when_dropped = stop.clone().drop_guard();
+        blocking(move || {
+            let content =
+                Content::of_file(file).map_err(|error| file_error("reading a spool file in", &path, error))?;
+            if content.size() == 0 {
+                return Err(Error::Invalid(format!("{label} is empty")));
+            }
+            let index = TarIndex::scan(&content, &stop).map_err(|refusal| refused(&label, &path, refusal))?;
+            Ok(Self { label, path, content, index })
+        })
+        .await
+    }
+
     /// Returns what the archive is called in messages.
     pub(super) fn label(&self) -> &str {
         &self.label

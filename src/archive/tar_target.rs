@@ -1,6 +1,7 @@
 //! Writing an image into a tar: for `docker load`, or as an OCI image layout.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -44,6 +45,13 @@ impl TarTarget {
     pub(super) fn docker_archive(label: String, file: &Path, name: Option<&str>) -> Result<Self, Error> {
         let name = name.map(|name| image_name(&label, name)).transpose()?;
         Self::create(label, file, Format::Docker { name })
+    }
+
+    /// Begins a tar for `docker load` in a nameless file of ours in `dir`.
+    pub(super) fn docker_spool(label: String, file: File, dir: &Path, name: &str) -> Result<Self, Error> {
+        let name = Some(image_name(&label, name)?);
+        let writer = RwLock::new(Some(TarWriter::nameless(file, dir)));
+        Ok(Self { label, format: Format::Docker { name }, writer, progress: Mutex::default() })
     }
 
     /// Begins an OCI image layout in a tar.

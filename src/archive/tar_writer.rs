@@ -23,7 +23,9 @@ const BLOCK: u64 = 512;
 #[derive(Debug)]
 pub(super) struct TarWriter {
     file: Arc<File>,
-    temporary: TempPath,
+    /// The name to be given up for the destination's; a spool file has neither.
+    temporary: Option<TempPath>,
+    /// The folder, for a spool file.
     destination: PathBuf,
     /// Where the next entry begins.
     end: Mutex<u64>,
@@ -46,7 +48,12 @@ impl TarWriter {
         let (file, temporary) = temporary_in(folder_of(&destination))
             .map_err(|error| file_error("making a file beside", &destination, error))?
             .into_parts();
-        Ok(Self { file: Arc::new(file), temporary, destination, end: Mutex::new(0) })
+        Ok(Self { file: Arc::new(file), temporary: Some(temporary), destination, end: Mutex::new(0) })
+    }
+
+    /// Writes into a file in `dir` that has no name and gets none.
+    pub(super) fn nameless(file: File, dir: &Path) -> Self {
+        Self { file: Arc::new(file), temporary: None, destination: dir.to_owned(), end: Mutex::new(0) }
     }
 
     /// Adds a file whose bytes come in pieces. After an error the tar is of no use.
@@ -87,7 +94,9 @@ impl TarWriter {
             let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
             let writing = |error| file_error("writing", &destination, error);
             // What was never written reads as zeros: the padding, and the two blocks that end a tar.
-            file.set_len(end + 2 * BLOCK).and_then(|()| file.sync_all()).map_err(writing)?;
+            file.set_len(end + 2 * BLOCK).map_err(writing)?;
+            let Some(temporary) = temporary else { return Ok(()) };
+            file.sync_all().map_err(writing)?;
             drop(file);
             temporary.persist(&destination).map_err(|error| writing(error.error))?;
             sync_folder(folder_of(&destination)).map_err(writing)

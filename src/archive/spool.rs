@@ -1,0 +1,90 @@
+//! A `docker save` archive without a name, on its way between a daemon and a bucket.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use futures::{Stream, StreamExt};
+use tokio::io::{AsyncWriteExt, BufWriter};
+
+use super::content::Content;
+use super::docker_source::DockerSource;
+use super::problem::{blocking, file_error};
+use super::tar_target::TarTarget;
+use crate::transfer::{ByteStream, Error, Source, Target};
+
+/// How much is gathered before it is written: each write is a trip to another thread.
+const PIECE: usize = 512 * 1024;
+
+/// A file for one archive. It has no name, so that nothing is left of it whatever becomes of the process.
+#[derive(Debug)]
+pub struct Spool {
+    label: String,
+    dir: PathBuf,
+    file: File,
+}
+
+impl Spool {
+    /// Makes an empty one in `dir`. `label` is what it is called in messages, such as `the image app:v1 of the daemon`.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there can be no file.
+    pub async fn create(label: String, dir: &Path) -> Result<Self, Error> {
+        let dir = dir.to_owned();
+        blocking(move || {
+            let file =
+                tempfile::tempfile_in(&dir).map_err(|error| file_error("making a spool file in", &dir, error))?;
+            Ok(Self { label, dir, file })
+        })
+        .await
+    }
+
+    /// Writes the archive as it comes. The inner error is the stream's.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the disk is full.
+    pub async fn fill<E>(
+        &mut self,
+        mut body: impl Stream<Item = Result<bytes::Bytes, E>> + Unpin,
+    ) -> Result<Result<(), E>, Error> {
+        let failed = |error| file_error("writing a spool file in", &self.dir, error);
+        let mut writer =
+            BufWriter::with_capacity(PIECE, tokio::fs::File::from_std(self.file.try_clone().map_err(failed)?));
+        while let Some(piece) = body.next().await {
+            match piece {
+                Ok(piece) => writer.write_all(&piece).await.map_err(failed)?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        writer.flush().await.map_err(failed)?;
+        Ok(Ok(()))
+    }
+
+    /// Returns the archive as a target for one image that is called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the name is none.
+    pub fn target(&self, name: &str) -> Result<Box<dyn Target>, Error> {
+        let file = self.file.try_clone().map_err(|error| file_error("opening a spool file in", &self.dir, error))?;
+        Ok(Box::new(TarTarget::docker_spool(self.label.clone(), file, &self.dir, name)?))
+    }
+
+    /// Returns the archive as the source of the one image in it. `of_containerd` is said of an archive of containerd's store: its
+    /// manifests are the image's own. Docker's other store makes some up.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is no archive or is damaged.
+    pub async fn source(self, of_containerd: bool) -> Result<Box<dyn Source>, Error> {
+        let Self { label, dir, file } = self;
+        Ok(Box::new(DockerSource::of_file(label, file, None, dir, of_containerd).await?))
+    }
+
+    /// Returns the bytes in pieces.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file cannot be looked at.
+    pub fn stream(self) -> Result<ByteStream, Error> {
+        let content =
+            Content::of_file(self.file).map_err(|error| file_error("reading a spool file in", &self.dir, error))?;
+        Ok(content.stream())
+    }
+}
