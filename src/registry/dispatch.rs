@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use storage_layout::{BlobStat, Digest, Repository, RepositoryName, Store};
 
 use super::access::{Access, not_allowed};
-use super::error::ApiError;
+use super::error::{ApiError, ErrorCode};
 use super::query::Query;
 use super::route::Route;
 use super::sessions::Sessions;
@@ -97,6 +97,12 @@ pub(super) async fn answer(State(state): State<Arc<RegistryState>>, request: Req
 
 async fn serve(state: &Arc<RegistryState>, parts: Parts, body: Body) -> Result<Response, ApiError> {
     let route = state.access.check(&parts, Route::parse(parts.uri.path()))?;
+    if let Route::Manifest(_, reference) = &route
+        && state.journal.is_probe(reference)
+    {
+        let message = "this tag is only looked for, to learn whether this registry can be reached";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, message));
+    }
     let methods = route.methods();
     let Parts { method, headers, uri, .. } = parts;
     let call = Call { state: Arc::clone(state), query: Query::parse(uri.query()), headers };

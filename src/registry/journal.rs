@@ -1,10 +1,10 @@
 //! What a registry received and what failed in it, for the command that started it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use storage_layout::{Descriptor, Digest, Error, Tag};
+use storage_layout::{Descriptor, Digest, Error, Reference, Tag};
 use tokio::sync::Notify;
 
 /// How many blobs and tags are remembered of a registry that runs for long. No push has as many.
@@ -17,6 +17,10 @@ pub struct Journal {
     entries: Mutex<Entries>,
     requests: AtomicU64,
     failed: Notify,
+    /// The tag that only one client knows of, to learn whether that client reaches this registry.
+    probe: Option<Tag>,
+    probed: AtomicBool,
+    arrived: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -26,10 +30,37 @@ struct Entries {
     /// Blobs that were answered for, so that each is reported once.
     existing: HashSet<Digest>,
     tagged: HashMap<Tag, Descriptor>,
+    answered: HashMap<Tag, Descriptor>,
     failure: Option<Arc<Error>>,
 }
 
 impl Journal {
+    /// Makes a journal that waits for a client to look for the tag `probe`, which is in no repository.
+    pub fn with_probe(probe: Tag) -> Self {
+        Self { probe: Some(probe), ..Self::default() }
+    }
+
+    /// Waits until a client that may ask has looked for the probe.
+    pub async fn probe_seen(&self) {
+        loop {
+            let notified = self.arrived.notified();
+            if self.probed.load(Ordering::Acquire) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Tells whether `reference` is the probe, and notes that it was looked for.
+    pub(super) fn is_probe(&self, reference: &Reference) -> bool {
+        let is_probe = matches!((reference, &self.probe), (Reference::Tag(tag), Some(probe)) if tag == probe);
+        if is_probe {
+            self.probed.store(true, Ordering::Release);
+            self.arrived.notify_waiters();
+        }
+        is_probe
+    }
+
     /// Returns the blobs that were uploaded.
     pub fn sent(&self) -> HashSet<Digest> {
         self.entries().sent.clone()
@@ -43,6 +74,11 @@ impl Journal {
     /// Returns the manifest that was last pushed under a tag.
     pub fn tagged(&self, tag: &Tag) -> Option<Descriptor> {
         self.entries().tagged.get(tag).cloned()
+    }
+
+    /// Returns the manifest that a client was last told a tag stands for. One that finds what it wants to push does not push it.
+    pub fn answered(&self, tag: &Tag) -> Option<Descriptor> {
+        self.entries().answered.get(tag).cloned()
     }
 
     /// Returns the first failure of the bucket or of this machine: what a client was told of with a 5xx status, or a damaged
@@ -99,6 +135,14 @@ impl Journal {
         entries.tagged.insert(tag.clone(), descriptor);
     }
 
+    pub(super) fn add_answered(&self, tag: &Tag, descriptor: Descriptor) {
+        let mut entries = self.entries();
+        if entries.answered.len() >= REMEMBERED {
+            entries.answered.clear();
+        }
+        entries.answered.insert(tag.clone(), descriptor);
+    }
+
     pub(super) fn add_failure(&self, error: Arc<Error>) {
         self.entries().failure.get_or_insert(error);
         self.failed.notify_waiters();
@@ -130,6 +174,23 @@ mod tests {
         waiting.await.unwrap();
         journal.failed().await;
         assert!(journal.failure().unwrap().to_string().ends_with("is first"));
+    }
+
+    #[tokio::test]
+    async fn the_probe_alone_is_the_probe() {
+        let probe: Tag = "probe-1".parse().unwrap();
+        let journal = Arc::new(Journal::with_probe(probe.clone()));
+        let waiting = tokio::spawn({
+            let journal = Arc::clone(&journal);
+            async move { journal.probe_seen().await }
+        });
+        assert!(!journal.is_probe(&Reference::Tag("latest".parse().unwrap())));
+        assert!(!Journal::default().is_probe(&Reference::Tag(probe.clone())));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        assert!(journal.is_probe(&Reference::Tag(probe)));
+        waiting.await.unwrap();
+        journal.probe_seen().await;
     }
 
     #[test]

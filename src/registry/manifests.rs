@@ -28,7 +28,12 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &Referenc
 pub(super) async fn head(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, ApiError> {
     let repository = call.state.repository(name);
     match repository.get_manifest(reference).await {
-        Ok(manifest) => Ok(described(StatusCode::OK, &manifest)),
+        Ok(manifest) => {
+            if let Reference::Tag(tag) = reference {
+                call.state.journal.add_answered(tag, manifest.descriptor());
+            }
+            Ok(described(StatusCode::OK, &manifest))
+        }
         // A client that looks before it pushes gives up when it hears of damage, and mends it when it hears of nothing.
         Err(Error::Corrupt { key, found }) if !call.state.access.read_only => {
             tracing::warn!(key, found, "a damaged manifest is treated as missing");
