@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::env_vars::Env;
 use crate::commands::Settings;
-use crate::docker::DaemonChoice;
+use crate::docker::{DaemonChoice, TransportChoice};
 use crate::ui::{CommandError, Format, Verbosity};
 
 /// Flags that every command takes.
@@ -47,6 +47,10 @@ pub(super) struct GlobalArgs {
     /// The Docker context that knows the daemon [env: DOCKER_CONTEXT] [default: the one in use]
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "docker_host")]
     context: Option<String>,
+    /// How images go between the daemon and the bucket: auto, registry (the daemon talks to this process) or archive (as with
+    /// docker save and docker load) [default: auto]
+    #[arg(long, global = true, value_name = "WAY")]
+    transport: Option<TransportChoice>,
 }
 
 /// The same, with the environment taken in.
@@ -86,6 +90,7 @@ impl GlobalArgs {
                 ca_file: env.path_or(self.ca_file, &["OCI_STORE_CA_FILE"]),
                 proxy: env.or(self.proxy, &["OCI_STORE_PROXY"]),
                 daemon,
+                transport: env.parsed(self.transport, "OCI_STORE_TRANSPORT")?.unwrap_or_default(),
             },
         })
     }

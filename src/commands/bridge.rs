@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use storage_layout::{RepositoryName, Store};
+use storage_layout::{RepositoryName, Store, Tag};
+use uuid::Uuid;
 
 use super::tally::Tally;
-use crate::docker::RegistryAddress;
+use crate::docker::{DockerEngine, Probe, RegistryAddress};
 use crate::registry::{Access, Journal, RegistryOptions, Token, router};
 use crate::server::{Bound, EphemeralServer};
 use crate::ui::CommandError;
@@ -15,6 +16,8 @@ use crate::ui::CommandError;
 #[derive(Debug)]
 pub(super) struct Bridge {
     store: Store,
+    name: RepositoryName,
+    probe: Tag,
     server: EphemeralServer,
     /// What the daemon is told.
     pub(super) registry: RegistryAddress,
@@ -36,7 +39,8 @@ impl Bridge {
             .map_err(|error| CommandError::because("cannot listen on 127.0.0.1", error))?;
         let token = Token::generate();
         let registry = RegistryAddress::new(bound.address(), token.username(), token.password());
-        let journal = Arc::new(Journal::default());
+        let probe: Tag = format!("probe-{}", Uuid::new_v4().simple()).parse().expect("it is a tag");
+        let journal = Arc::new(Journal::with_probe(probe.clone()));
         let access =
             Access { token: Some(token), port: bound.address().port(), repository: Some(name.clone()), read_only };
         let options = RegistryOptions {
@@ -47,7 +51,12 @@ impl Bridge {
         };
         let server = bound.serve(router(store.clone(), options));
         tracing::info!(address = %server.address(), "the registry accepts connections");
-        Ok(Self { store: store.clone(), server, registry, journal })
+        Ok(Self { store: store.clone(), name: name.clone(), probe, server, registry, journal })
+    }
+
+    /// Asks whether the daemon reaches this registry.
+    pub(super) async fn is_reached_by(&self, engine: &DockerEngine) -> Probe {
+        engine.probe(&self.registry, &self.name, &self.probe, self.journal.probe_seen()).await
     }
 
     /// Waits for `work` of the daemon, unless the bucket fails first: the daemon would only try again and again, and what it

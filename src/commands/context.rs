@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::ArchivePlace;
 use crate::backend::{BackendConfig, Intent};
-use crate::docker::{self, DaemonChoice, DockerEngine, Surroundings};
+use crate::docker::{self, DaemonChoice, DockerEngine, Surroundings, TransportChoice};
 use crate::transfer::Reporter;
 use crate::ui::{CommandError, Printer};
 
@@ -40,6 +40,8 @@ pub struct Settings {
     pub proxy: Option<String>,
     /// Which Docker daemon is meant.
     pub daemon: DaemonChoice,
+    /// Which way images go between the daemon and the bucket.
+    pub transport: TransportChoice,
 }
 
 /// Where an image is on this machine.

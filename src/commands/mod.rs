@@ -6,6 +6,7 @@ pub mod doctor;
 mod outcome;
 pub mod pull;
 pub mod push;
+mod route;
 pub mod serve;
 mod tally;
 

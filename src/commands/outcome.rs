@@ -7,18 +7,9 @@ use serde::Serialize;
 use storage_layout::{Digest, Manifest};
 
 use super::Context;
+use crate::docker::Transport;
 use crate::transfer::{BlobStatus, CopiedBlob};
 use crate::ui::{Bytes, CommandError, Format};
-
-/// How the image went between the daemon or file and the bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Transport {
-    /// The daemon talked to a registry in this process.
-    Registry,
-    /// A file or folder was read or written.
-    Archive,
-}
 
 /// The result of `push` and `pull`: one line of text, or this document.
 #[derive(Debug, Serialize)]

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use storage_layout::{Digest, Manifest, Reference, Repository};
+use storage_layout::{Descriptor, Manifest, Reference, Repository};
 
 use super::bridge::Bridge;
-use super::outcome::{Outcome, Transport};
+use super::outcome::Outcome;
 use super::push::contents;
+use super::route::Route;
 use super::tally::Tally;
 use super::{Context, ImagePlace};
-use crate::archive::{self, ArchivePlace, TargetOptions};
+use crate::archive::{self, ArchivePlace, Spool, TargetOptions};
 use crate::backend::{BackendConfig, BucketRef, Intent};
-use crate::docker::DockerEngine;
-use crate::transfer::{BucketSource, CopyOptions, PlatformFilter, copy_image};
+use crate::docker::{Daemon, DockerEngine, Error as DockerError, LocalImage, Transport};
+use crate::transfer::{BlobStatus, BucketSource, CopiedBlob, CopyOptions, PlatformFilter, Source, copy_image};
 use crate::ui::{CommandError, ExitStatus};
 
 /// What to pull, and where to.
@@ -138,23 +139,39 @@ async fn pull_docker(
         _ => root.digest().clone(),
     };
     let (final_repository, final_tag) = split_name(name)?;
-    let engine = context.docker().await.map_err(|error| CommandError::because(attempted.clone(), error))?;
-    let tally = Tally::new(Arc::clone(&context.reporter));
-    let platform = platform.map(ToString::to_string);
-    let work = Pulling { engine: &engine, repository, digest: &chosen, platform: platform.as_deref() };
-    work.run(&final_repository, &final_tag, &attempted, &tally, context).await?;
+    let asked = context.unless_stopped(format!("pulling {}", request.reference()), async {
+        let because = |error| CommandError::because(attempted.clone(), error);
+        let engine = context.docker().await.map_err(because)?;
+        let daemon = engine.describe().await.map_err(because)?;
+        let tally = Tally::new(Arc::clone(&context.reporter));
+        let route = Route::choose(&engine, &daemon, repository, true, &tally, context).await?;
+        Ok((engine, daemon, tally, route))
+    });
+    let (engine, daemon, tally, route) = asked.await?;
     let chosen = repository
         .get_manifest(&Reference::Digest(chosen))
         .await
         .map_err(|error| CommandError::because(attempted.clone(), error))?;
-    let blobs = contents(repository, &chosen, &tally).await.map_err(|error| CommandError::because(attempted, error))?;
-    // The daemon takes one platform of an index: the others neither travelled nor were there.
-    let blobs: Vec<_> = if chosen.is_index() {
-        blobs.into_iter().filter(|blob| tally.was_sent(&blob.descriptor.digest)).collect()
-    } else {
-        blobs
-    };
-    Ok(Outcome::new(request.reference(), &chosen, Transport::Registry, &blobs, begun))
+    let pulling = Pulling { engine: &engine, repository, root: &chosen, name: &final_repository, tag: &final_tag };
+    match route {
+        Route::Registry(bridge) => {
+            let platform = platform.map(ToString::to_string);
+            pulling.via_registry(*bridge, platform.as_deref(), &attempted, context).await?;
+            let blobs =
+                contents(repository, &chosen, &tally).await.map_err(|error| CommandError::because(attempted, error))?;
+            // The daemon takes one platform of an index: the others neither travelled nor were there.
+            let blobs: Vec<_> = if chosen.is_index() {
+                blobs.into_iter().filter(|blob| tally.was_sent(&blob.descriptor.digest)).collect()
+            } else {
+                blobs
+            };
+            Ok(Outcome::new(request.reference(), &chosen, Transport::Registry, &blobs, begun))
+        }
+        Route::Archive => {
+            let blobs = pulling.via_archive(&daemon, platform, &attempted, context).await?;
+            Ok(Outcome::new(request.reference(), &chosen, Transport::Archive, &blobs, begun))
+        }
+    }
 }
 
 /// Splits `NAME[:TAG]`, where NAME may begin with `HOST:PORT/`.
@@ -177,25 +194,25 @@ fn split_name(name: &str) -> Result<(String, String), CommandError> {
 struct Pulling<'a> {
     engine: &'a DockerEngine,
     repository: &'a Repository,
-    digest: &'a Digest,
-    platform: Option<&'a str>,
+    root: &'a Manifest,
+    /// What the image is to be called.
+    name: &'a str,
+    tag: &'a str,
 }
 
 impl Pulling<'_> {
-    async fn run(
+    async fn via_registry(
         &self,
-        name: &str,
-        tag: &str,
+        bridge: Bridge,
+        platform: Option<&str>,
         attempted: &str,
-        tally: &Arc<Tally>,
         context: &Context,
     ) -> Result<(), CommandError> {
-        let bridge = Bridge::start(self.repository.store(), self.repository.name(), true, tally).await?;
-        let temporary = format!("{}@{}", bridge.registry.repository(self.repository.name()), self.digest);
+        let (name, tag, digest) = (self.name, self.tag, self.root.digest());
+        let temporary = format!("{}@{digest}", bridge.registry.repository(self.repository.name()));
         let pulled = context.unless_stopped(format!("pulling {name}:{tag}"), async {
             let work = async {
-                let pulled =
-                    self.engine.pull(&bridge.registry, self.repository.name(), self.digest, self.platform).await?;
+                let pulled = self.engine.pull(&bridge.registry, self.repository.name(), digest, platform).await?;
                 // First the new name, then away with the old one: an image without a name might be swept.
                 self.engine.tag(&pulled, name, tag).await
             };
@@ -207,5 +224,70 @@ impl Pulling<'_> {
         }
         bridge.stop().await;
         pulled
+    }
+
+    async fn via_archive(
+        &self,
+        daemon: &Daemon,
+        platform: Option<&PlatformFilter>,
+        attempted: &str,
+        context: &Context,
+    ) -> Result<Vec<CopiedBlob>, CommandError> {
+        let because = |error| CommandError::because(attempted, error);
+        let of_docker = |error: DockerError| CommandError::because(attempted, error);
+        let name = format!("{}:{}", self.name, self.tag);
+        let work = context.unless_stopped(format!("pulling {name}"), async {
+            let source = BucketSource::new(self.repository.clone(), Reference::Digest(self.root.digest().clone()));
+            let image = if self.root.is_index() {
+                let own = daemon.platform.parse().unwrap_or_else(|_| PlatformFilter::host());
+                let chosen = platform.unwrap_or(&own).choose(self.root.manifests()).map_err(because)?;
+                source.manifest(chosen).await.map_err(because)?
+            } else {
+                self.root.clone()
+            };
+            if let Some(there) = self.already_there(&image, daemon).await.map_err(of_docker)? {
+                tracing::info!("the daemon has this image already");
+                self.engine.tag(&there.id, self.name, self.tag).await.map_err(of_docker)?;
+                let exists = |blob: &Descriptor| CopiedBlob { descriptor: blob.clone(), status: BlobStatus::Exists };
+                return Ok(image.blobs().map(exists).collect());
+            }
+            let label = format!("the archive of {name} for the Docker daemon");
+            let spool = Spool::create(label, &context.settings.spool_dir).await.map_err(because)?;
+            let target = spool.target(&name).map_err(because)?;
+            let options = CopyOptions { platforms: Vec::new(), jobs: context.settings.jobs };
+            let source = BucketSource::new(self.repository.clone(), Reference::Digest(image.digest().clone()));
+            let copied = copy_image(&source, target.as_ref(), &options, &context.reporter).await.map_err(because)?;
+            tracing::info!("the daemon reads the archive");
+            let loaded = self.engine.load(spool, &name).await.map_err(of_docker)?;
+            self.check(&loaded, &image, attempted)?;
+            Ok(copied.blobs)
+        });
+        work.await
+    }
+
+    /// Returns the same image under another name. In containerd's store an image that has a name may lack layers.
+    async fn already_there(&self, image: &Manifest, daemon: &Daemon) -> Result<Option<LocalImage>, DockerError> {
+        let Some(config) = image.config().filter(|_| !daemon.is_containerd) else { return Ok(None) };
+        match self.engine.image(config.digest.as_str()).await {
+            Ok(found) if found.id == config.digest.as_str() => Ok(Some(found)),
+            Ok(_) | Err(DockerError::ImageUnknown(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The daemon's word is not enough: the name must stand for this image.
+    fn check(&self, loaded: &LocalImage, image: &Manifest, attempted: &str) -> Result<(), CommandError> {
+        let config = image.config().map(|config| config.digest.as_str());
+        if loaded.id == image.digest().as_str() || Some(loaded.id.as_str()) == config {
+            return Ok(());
+        }
+        let message = format!(
+            "{attempted}: after loading it, {}:{} is {} in the Docker daemon, not {}",
+            self.name,
+            self.tag,
+            loaded.id,
+            image.digest()
+        );
+        Err(CommandError::new(ExitStatus::Docker, message))
     }
 }

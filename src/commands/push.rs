@@ -7,16 +7,21 @@ use std::time::Instant;
 use storage_layout::{Manifest, Reference, Repository, Tag};
 
 use super::bridge::Bridge;
-use super::outcome::{Outcome, Transport};
+use super::outcome::Outcome;
+use super::route::Route;
 use super::tally::Tally;
 use super::{Context, ImagePlace};
-use crate::archive::{self, ArchivePlace, SourceOptions};
+use crate::archive::{self, ArchivePlace, SourceOptions, Spool};
 use crate::backend::{BackendConfig, BucketRef, Intent};
-use crate::docker::{DockerEngine, Error as DockerError, LocalImage};
+use crate::docker::{Daemon, DockerEngine, Error as DockerError, LocalImage, Transport};
 use crate::transfer::{
-    BlobStatus, BucketSource, BucketTarget, CopiedBlob, CopyOptions, PlatformFilter, Source, copy_image,
+    BlobStatus, BucketSource, BucketTarget, Copied, CopiedBlob, CopyOptions, Error as TransferError, PlatformFilter,
+    Source, copy_image,
 };
 use crate::ui::{CommandError, ExitStatus};
+
+/// The first version of Docker's API that pushes one platform of several.
+const PUSHES_PLATFORM: (u32, u32) = (1, 46);
 
 /// What to push, and where to.
 #[derive(Debug)]
@@ -89,11 +94,9 @@ async fn push_docker(
 ) -> Result<Outcome, CommandError> {
     let shown = name.map_or_else(|| format!("{}:{tag}", request.place.repository), str::to_owned);
     let attempted = format!("cannot push {shown}");
-    if !request.platforms.is_empty() {
-        return Err(CommandError::new(
-            ExitStatus::Usage,
-            format!("{attempted}: --platform chooses from archives and layouts only"),
-        ));
+    if request.platforms.len() > 1 {
+        let message = format!("{attempted}: a Docker daemon pushes one --platform, or all that it has");
+        return Err(CommandError::new(ExitStatus::Usage, message));
     }
     let because = |error| CommandError::because(attempted.clone(), error);
     // The bucket and the daemon are asked at once: neither knows of the other.
@@ -105,23 +108,55 @@ async fn push_docker(
     };
     let image = async {
         let engine = context.docker().await.map_err(because)?;
+        let daemon = engine.describe().await.map_err(because)?;
         let image = find(&engine, name, request, tag).await?;
-        Ok::<_, CommandError>((engine, image))
+        Ok::<_, CommandError>((engine, daemon, image))
     };
-    let (image, store) = context
+    let ((engine, daemon, image), store) = context
         .unless_stopped(format!("pushing {shown}"), async {
             // In this order an image that is not there is told of before a bucket that is not there.
             let (image, store) = tokio::join!(image, bucket);
             Ok((image?, store?))
         })
         .await?;
-    let (engine, image) = image;
+    let platform = platform_of(request.platforms.first(), &daemon, &image)
+        .map_err(|error| CommandError::because(attempted.clone(), error))?;
     let repository = store.repository(&request.place.repository);
     let tally = Tally::new(Arc::clone(&context.reporter));
-    let root = push_via_registry(&engine, &image, &repository, tag, &tally, context).await?;
-    let blobs =
-        contents(&repository, &root, &tally).await.map_err(|error| CommandError::because(attempted.clone(), error))?;
-    Ok(Outcome::new(reference.to_owned(), &root, Transport::Registry, &blobs, begun))
+    let route = context.unless_stopped(
+        format!("pushing {shown}"),
+        Route::choose(&engine, &daemon, &repository, false, &tally, context),
+    );
+    let pushing = Pushing { engine: &engine, daemon: &daemon, image: &image, platform, repository: &repository, tag };
+    let (root, blobs, transport) = match route.await? {
+        Route::Registry(bridge) => {
+            let root = pushing.via_registry(*bridge, &attempted, context).await?;
+            let blobs = contents(&repository, &root, &tally).await;
+            (root, blobs.map_err(|error| CommandError::because(attempted.clone(), error))?, Transport::Registry)
+        }
+        Route::Archive => {
+            let copied = pushing.via_archive(&attempted, context).await?;
+            (copied.root, copied.blobs, Transport::Archive)
+        }
+    };
+    pushing.tell_of_less(&root, context);
+    Ok(Outcome::new(reference.to_owned(), &root, transport, &blobs, begun))
+}
+
+/// Returns the platform that the daemon is to choose, if there is a choice. Docker's own store has one of each image.
+fn platform_of<'a>(
+    wanted: Option<&'a PlatformFilter>,
+    daemon: &Daemon,
+    image: &LocalImage,
+) -> Result<Option<&'a PlatformFilter>, TransferError> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    if daemon.is_containerd {
+        return Ok(Some(wanted));
+    }
+    match image.platform.parse() {
+        Ok(own) if wanted.includes(&own) => Ok(None),
+        _ => Err(TransferError::NoPlatform { wanted: wanted.to_string(), available: image.platform.clone() }),
+    }
 }
 
 /// Finds the image to push: the one that was named, else `NAME:TAG`, else `BUCKET/NAME:TAG`, which is what the Go tool of this
@@ -148,33 +183,74 @@ async fn find(
     Err(CommandError::new(ExitStatus::NotFound, message).hint("see `docker image ls`, and name the image with --image"))
 }
 
-async fn push_via_registry(
-    engine: &DockerEngine,
-    image: &LocalImage,
-    repository: &Repository,
-    tag: &Tag,
-    tally: &Arc<Tally>,
-    context: &Context,
-) -> Result<Manifest, CommandError> {
-    let attempted = format!("cannot push {}", image.name);
-    let bridge = Bridge::start(repository.store(), repository.name(), false, tally).await?;
-    let temporary = bridge.registry.repository(repository.name());
-    let pushed = context.unless_stopped(format!("pushing {}", image.name), async {
-        let work = async {
-            engine.tag(&image.id, &temporary, tag.as_str()).await?;
-            engine.push(&bridge.registry, repository.name(), tag).await
-        };
-        bridge.watch(&attempted, work).await
-    });
-    let pushed = pushed.await;
-    // On every way out: the daemon keeps no name of ours.
-    if let Err(error) = engine.untag(&format!("{temporary}:{tag}")).await {
-        tracing::warn!(%error, "the temporary name {temporary}:{tag} is left in the Docker daemon");
+struct Pushing<'a> {
+    engine: &'a DockerEngine,
+    daemon: &'a Daemon,
+    image: &'a LocalImage,
+    platform: Option<&'a PlatformFilter>,
+    repository: &'a Repository,
+    tag: &'a Tag,
+}
+
+impl Pushing<'_> {
+    async fn via_registry(&self, bridge: Bridge, attempted: &str, context: &Context) -> Result<Manifest, CommandError> {
+        let (engine, tag, name) = (self.engine, self.tag, self.repository.name());
+        if self.platform.is_some() && self.daemon.api < PUSHES_PLATFORM {
+            bridge.stop().await;
+            let message = format!("{attempted}: Docker {} cannot push one platform of several", self.daemon.version);
+            return Err(CommandError::new(ExitStatus::Usage, message).hint("use --transport archive"));
+        }
+        let temporary = bridge.registry.repository(name);
+        let pushed = context.unless_stopped(format!("pushing {}", self.image.name), async {
+            let work = async {
+                engine.tag(&self.image.id, &temporary, tag.as_str()).await?;
+                engine.push(&bridge.registry, name, tag, self.platform).await
+            };
+            bridge.watch(attempted, work).await
+        });
+        let pushed = pushed.await;
+        // On every way out: the daemon keeps no name of ours.
+        if let Err(error) = engine.untag(&format!("{temporary}:{tag}")).await {
+            tracing::warn!(%error, "the temporary name {temporary}:{tag} is left in the Docker daemon");
+        }
+        // containerd's store looks at the tag first and sends nothing if that is its image already.
+        let received = bridge.journal.tagged(tag).or_else(|| bridge.journal.answered(tag));
+        bridge.stop().await;
+        pushed?;
+        read_back(self.repository, tag, received, attempted).await
     }
-    let received = bridge.journal.tagged(tag);
-    bridge.stop().await;
-    pushed?;
-    read_back(repository, tag, received, &attempted).await
+
+    async fn via_archive(&self, attempted: &str, context: &Context) -> Result<Copied, CommandError> {
+        let because = |error| CommandError::because(attempted, error);
+        let name = &self.image.name;
+        let copied = context.unless_stopped(format!("pushing {name}"), async {
+            let label = format!("the archive of {name} from the Docker daemon");
+            let mut spool = Spool::create(label, &context.settings.spool_dir).await.map_err(because)?;
+            self.engine.save(self.image, &mut spool).await.map_err(|error| CommandError::because(attempted, error))?;
+            tracing::info!("the daemon has written the archive");
+            let source = spool.source(self.daemon.is_containerd).await.map_err(because)?;
+            let target = BucketTarget::new(self.repository.clone(), self.tag.clone());
+            let platforms = self.platform.cloned().into_iter().collect();
+            let options = CopyOptions { platforms, jobs: context.settings.jobs };
+            copy_image(source.as_ref(), &target, &options, &context.reporter).await.map_err(because)
+        });
+        let copied = copied.await;
+        self.repository.store().settle().await;
+        copied
+    }
+
+    /// The containerd store keeps what was pulled, and some of its platforms may not be there. Then the daemon pushes the image
+    /// of one platform instead of the index, and says so only to Docker's own client.
+    fn tell_of_less(&self, root: &Manifest, context: &Context) {
+        if self.daemon.is_containerd && self.platform.is_none() && self.image.id != root.digest().as_str() {
+            context.printer.note(&format!(
+                "warning: pushed {}, one image of {} only: the Docker daemon has not all that {} names",
+                root.digest(),
+                self.image.id,
+                self.image.name
+            ));
+        }
+    }
 }
 
 /// Success means that the tag says so: the daemon's word is not enough.

@@ -31,6 +31,10 @@ pub struct LocalImage {
     pub name: String,
     /// The daemon's own name for it: the config's digest, or with the containerd store the manifest's.
     pub id: String,
+    /// What the daemon saves it by, so that the archive holds it and no other: its name with the tag, else its id.
+    pub(super) saved_as: String,
+    /// Its platform. An index has that of the one image that the daemon would run.
+    pub platform: String,
 }
 
 impl DockerEngine {
@@ -58,21 +62,6 @@ impl DockerEngine {
         Ok(Self { docker })
     }
 
-    /// Says what the daemon is: its version and its image store.
-    ///
-    /// # Errors
-    /// The daemon's.
-    pub async fn describe(&self) -> Result<String, Error> {
-        let info =
-            self.docker.info().await.map_err(|error| failed("asking the daemon what it is".to_owned(), error))?;
-        let driver = info.driver.unwrap_or_default();
-        let containerd =
-            info.driver_status.iter().flatten().flatten().any(|text| text.starts_with("io.containerd.snapshotter"));
-        let store = if containerd { "containerd image store" } else { "classic image store" };
-        let version = info.server_version.unwrap_or_else(|| "of unknown version".to_owned());
-        Ok(format!("Docker {version}, {store} ({driver})"))
-    }
-
     /// Looks for an image.
     ///
     /// # Errors
@@ -84,7 +73,12 @@ impl DockerEngine {
                     attempted: format!("looking for {name}"),
                     message: "it names no id".to_owned(),
                 })?;
-                Ok(LocalImage { name: name.to_owned(), id })
+                let tags = found.repo_tags.unwrap_or_default();
+                let is_name = |tag: &&String| **tag == name || tag.strip_suffix(":latest") == Some(name);
+                let saved_as = tags.iter().find(is_name).unwrap_or(&id).clone();
+                let parts = [found.os, found.architecture, found.variant.filter(|variant| !variant.is_empty())];
+                let platform = parts.into_iter().flatten().collect::<Vec<_>>().join("/");
+                Ok(LocalImage { name: name.to_owned(), id, saved_as, platform })
             }
             Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => {
                 Err(Error::ImageUnknown(name.to_owned()))

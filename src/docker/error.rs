@@ -54,6 +54,9 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// The archive on its way to or from the daemon could not be written or read.
+    #[error(transparent)]
+    Archive(#[from] crate::transfer::Error),
     /// The connection to the daemon broke.
     #[error("the Docker daemon went away while {attempted}")]
     Lost {

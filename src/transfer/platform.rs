@@ -28,6 +28,15 @@ impl PlatformFilter {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
     }
 
+    /// Returns it as the JSON document of an OCI platform.
+    pub fn to_json(&self) -> String {
+        let mut document = serde_json::json!({"os": self.os, "architecture": self.architecture});
+        if let Some(variant) = &self.variant {
+            document["variant"] = variant.as_str().into();
+        }
+        document.to_string()
+    }
+
     /// Tells whether `platform` is what was asked for. Without a variant any will do.
     pub fn matches(&self, platform: &Platform) -> bool {
         let variant = platform.variant().as_deref().unwrap_or_default();
@@ -39,6 +48,11 @@ impl PlatformFilter {
                 .variant
                 .as_deref()
                 .is_none_or(|wanted| wanted == variant || (is_default(wanted) && is_default(variant)))
+    }
+
+    /// Tells whether `other` is what was asked for, as [`PlatformFilter::matches`] does.
+    pub fn includes(&self, other: &Self) -> bool {
+        serde_json::from_str(&other.to_json()).is_ok_and(|platform| self.matches(&platform))
     }
 
     /// Returns the first manifest of an index that is for this platform.

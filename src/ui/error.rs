@@ -136,7 +136,10 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
         };
     }
     if let Some(error) = error.downcast_ref::<docker::Error>() {
-        return Some(of_docker(error));
+        return match error {
+            docker::Error::Archive(error) => judge_one(error),
+            error => Some(of_docker(error)),
+        };
     }
     let error = error.downcast_ref::<io::Error>()?;
     match error.kind() {
@@ -205,7 +208,9 @@ fn of_docker(error: &docker::Error) -> (ExitStatus, Vec<String>) {
     match error {
         docker::Error::Unreachable { rootless, .. } => {
             let start = match rootless {
-                Some(socket) => format!("a daemon without root seems to be there: DOCKER_HOST=unix://{}", socket.display()),
+                Some(socket) => {
+                    format!("a daemon without root seems to be there: DOCKER_HOST=unix://{}", socket.display())
+                }
                 None => "start Docker, or say where it is with -H, --context or DOCKER_HOST".to_owned(),
             };
             let without = "without a daemon: --image docker-archive:FILE, oci-archive:FILE or oci:DIR";
@@ -217,13 +222,16 @@ fn of_docker(error: &docker::Error) -> (ExitStatus, Vec<String>) {
             vec!["`docker context ls` shows the contexts; choose one with --context, or an address with -H".to_owned()],
         ),
         docker::Error::ImageUnknown(_) => (ExitStatus::NotFound, Vec::new()),
-        docker::Error::Failed { message, .. } if message.contains("no space left on device") => {
-            (ExitStatus::NoSpace, vec!["the Docker daemon's disk is full: `docker system df` shows what takes it".to_owned()])
-        }
+        docker::Error::Failed { message, .. } if message.contains("no space left on device") => (
+            ExitStatus::NoSpace,
+            vec!["the Docker daemon's disk is full: `docker system df` shows what takes it".to_owned()],
+        ),
         docker::Error::Failed { message, .. } if message.contains("connection refused") => (
             ExitStatus::Docker,
-            vec!["the daemon is on another machine or in a VM, and cannot reach this one; use --image docker-archive:FILE with `docker save`".to_owned()],
+            vec!["the daemon does not reach this process; --transport archive needs its API only".to_owned()],
         ),
-        docker::Error::Failed { .. } | docker::Error::Lost { .. } => (ExitStatus::Docker, Vec::new()),
+        docker::Error::Failed { .. } | docker::Error::Lost { .. } | docker::Error::Archive(_) => {
+            (ExitStatus::Docker, Vec::new())
+        }
     }
 }

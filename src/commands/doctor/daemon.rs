@@ -11,7 +11,7 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
         Err(error) => return vec![Finding::failed("docker", &CommandError::because("no daemon", error))],
     };
     match engine.describe().await {
-        Ok(description) => vec![Finding::ok("docker", description)],
+        Ok(daemon) => vec![Finding::ok("docker", daemon.to_string())],
         Err(error) => {
             vec![Finding::failed("docker", &CommandError::because("the daemon does not say what it is", error))]
         }

@@ -17,6 +17,18 @@ impl Docker {
         service("docker", "OCI_STORE_TEST_DOCKER_HOST").map(|host| Self { host })
     }
 
+    /// Returns all daemons that there are, each with its kind: Docker with its own image store, the same where it cannot reach
+    /// us, Docker with containerd's, Podman.
+    pub(crate) fn all() -> Vec<(&'static str, Self)> {
+        let kinds = [
+            ("docker", "OCI_STORE_TEST_DOCKER_HOST"),
+            ("docker-far", "OCI_STORE_TEST_DOCKER_FAR_HOST"),
+            ("docker-c8d", "OCI_STORE_TEST_DOCKER_C8D_HOST"),
+            ("podman", "OCI_STORE_TEST_PODMAN_HOST"),
+        ];
+        kinds.into_iter().filter_map(|(kind, variable)| Some((kind, Self { host: service(kind, variable)? }))).collect()
+    }
+
     /// Points a command at the daemon.
     pub(crate) fn configure<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("DOCKER_HOST", &self.host)
