@@ -96,6 +96,11 @@ impl LoadedImage {
         Self { docker: docker.clone(), repository }
     }
 
+    /// Waits for an image that will be called `<unique>:v1`, to remove it when the test ends.
+    pub(crate) fn expected(docker: &Docker) -> Self {
+        Self { docker: docker.clone(), repository: unique("img") }
+    }
+
     pub(crate) fn name(&self) -> String {
         format!("{}:v1", self.repository)
     }

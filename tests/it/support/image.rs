@@ -44,3 +44,72 @@ pub(crate) fn docker_save(name: &str, seed: &str, layers: &[usize]) -> Vec<u8> {
     append(&mut archive, "manifest.json", manifest.to_string().as_bytes());
     archive.into_inner().expect("writing to memory succeeds")
 }
+
+/// An image for several platforms.
+#[derive(Debug)]
+pub(crate) struct OciIndex {
+    /// An OCI image layout as a tar, which `docker load` of containerd's store takes too.
+    pub(crate) archive: Vec<u8>,
+    pub(crate) digest: String,
+    /// The digests of the images, one for each platform.
+    pub(crate) images: Vec<String>,
+    /// The digests of their configs.
+    pub(crate) configs: Vec<String>,
+}
+
+/// Makes an image for several platforms, `linux/…` each, with one layer and one attestation for each.
+pub(crate) fn oci_index(name: &str, seed: &str, architectures: &[&str]) -> OciIndex {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |media_type: &str, bytes: &[u8]| {
+        let digest = Algorithm::Sha256.digest(bytes);
+        append(&mut archive, &format!("blobs/sha256/{}", digest.hex()), bytes);
+        serde_json::json!({"mediaType": media_type, "digest": digest.to_string(), "size": bytes.len()})
+    };
+    let digest_of = |descriptor: &serde_json::Value| descriptor["digest"].as_str().expect("it has one").to_owned();
+    let (mut manifests, mut attestations, mut images, mut configs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for architecture in architectures {
+        let layer = layer(&format!("{seed}-{architecture}"), 20_000);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, &layer).expect("writing to memory succeeds");
+        let blob = gzip.finish().expect("writing to memory succeeds");
+        let config = serde_json::json!({
+            "architecture": architecture, "os": "linux", "config": {"Cmd": ["/none"], "Labels": {"seed": seed}},
+            "rootfs": {"type": "layers", "diff_ids": [Algorithm::Sha256.digest(&layer).to_string()]},
+        });
+        let config = add("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+        configs.push(digest_of(&config));
+        let layers = [add("application/vnd.oci.image.layer.v1.tar+gzip", &blob)];
+        let document =
+            serde_json::json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers});
+        let mut image = add(OCI_MANIFEST, document.to_string().as_bytes());
+        image["platform"] = serde_json::json!({"architecture": architecture, "os": "linux"});
+        images.push(digest_of(&image));
+        let config = serde_json::json!({"architecture": "unknown", "os": "unknown", "rootfs": {"type": "layers", "diff_ids": []}, "of": images.last()});
+        let config = add("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+        let statement = add("application/vnd.in-toto+json", format!("{{\"of\":{}}}", image["digest"]).as_bytes());
+        let document =
+            serde_json::json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [statement]});
+        let mut attestation = add(OCI_MANIFEST, document.to_string().as_bytes());
+        attestation["platform"] = serde_json::json!({"architecture": "unknown", "os": "unknown"});
+        attestation["annotations"] = serde_json::json!({
+            "vnd.docker.reference.digest": image["digest"], "vnd.docker.reference.type": "attestation-manifest",
+        });
+        manifests.push(image);
+        attestations.push(attestation);
+    }
+    manifests.append(&mut attestations);
+    let document = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
+    let mut index = add(OCI_INDEX, document.to_string().as_bytes());
+    let digest = digest_of(&index);
+    let (_, tag) = name.rsplit_once(':').expect("the name has a tag");
+    index["annotations"] = serde_json::json!({
+        "io.containerd.image.name": format!("docker.io/library/{name}"), "org.opencontainers.image.ref.name": tag,
+    });
+    let document = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [index]});
+    append(&mut archive, "index.json", document.to_string().as_bytes());
+    append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    OciIndex { archive: archive.into_inner().expect("writing to memory succeeds"), digest, images, configs }
+}
+
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod docker;
+pub(crate) mod fake_docker;
 pub(crate) mod image;
 pub(crate) mod proxy;
 pub(crate) mod registry;
