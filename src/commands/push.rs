@@ -201,12 +201,11 @@ impl Pushing<'_> {
             return Err(CommandError::new(ExitStatus::Usage, message).hint("use --transport archive"));
         }
         let temporary = bridge.registry.repository(name);
+        // Not given up half-way: a name that the daemon makes after it was taken away would stay.
+        let tagged = engine.tag(&self.image.id, &temporary, tag.as_str()).await;
         let pushed = context.unless_stopped(format!("pushing {}", self.image.name), async {
-            let work = async {
-                engine.tag(&self.image.id, &temporary, tag.as_str()).await?;
-                engine.push(&bridge.registry, name, tag, self.platform).await
-            };
-            bridge.watch(attempted, work).await
+            tagged.map_err(|error| CommandError::because(attempted, error))?;
+            bridge.watch(attempted, engine.push(&bridge.registry, name, tag, self.platform)).await
         });
         let pushed = pushed.await;
         // On every way out: the daemon keeps no name of ours.
