@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use storage_layout::Repository;
+use object_store::memory::InMemory;
+use storage_layout::{Repository, Store};
 
 use super::Context;
 use super::bridge::Bridge;
@@ -29,24 +30,16 @@ impl Route {
         tally: &Arc<Tally>,
         context: &Context,
     ) -> Result<Self, CommandError> {
-        let choice = context.settings.transport;
         let start = || Bridge::start(repository.store(), repository.name(), read_only, tally);
+        let mut decision = decide(context.settings.transport, daemon, None);
         let mut bridge = None;
-        let mut decision = decide(choice, daemon, None);
         if decision == Decision::Ask {
             let started = start().await?;
             let probe = started.is_reached_by(engine).await;
-            decision = decide(choice, daemon, Some(probe));
+            decision = decide(context.settings.transport, daemon, Some(probe));
             bridge = Some(started);
         }
-        let (transport, reason) = match decision {
-            Decision::Take(transport, reason) => (transport, reason),
-            Decision::Ask => unreachable!("a probe was made, and nothing else is asked"),
-            Decision::Refuse(reason) => {
-                return Err(CommandError::new(ExitStatus::Usage, format!("--transport cannot be that: {reason}"))
-                    .hint("leave --transport away, or use --transport archive"));
-            }
-        };
+        let (transport, reason) = taken(decision)?;
         tracing::info!("transport {transport}: {reason}");
         match (transport, bridge) {
             (Transport::Registry, Some(bridge)) => Ok(Self::Registry(Box::new(bridge))),
@@ -57,6 +50,37 @@ impl Route {
                 }
                 Ok(Self::Archive)
             }
+        }
+    }
+
+    /// Says which way would be chosen, and why, with no bucket at hand.
+    pub(super) async fn foretell(
+        engine: &DockerEngine,
+        daemon: &Daemon,
+        context: &Context,
+    ) -> Result<String, CommandError> {
+        let mut decision = decide(context.settings.transport, daemon, None);
+        if decision == Decision::Ask {
+            let store = Store::new(Arc::new(InMemory::new()), context.store_options());
+            let name = "oci-store/doctor".parse().expect("it is a name");
+            let bridge = Bridge::start(&store, &name, true, &Tally::new(Arc::new(()))).await?;
+            let probe = bridge.is_reached_by(engine).await;
+            bridge.stop().await;
+            decision = decide(context.settings.transport, daemon, Some(probe));
+        }
+        let (transport, reason) = taken(decision)?;
+        Ok(format!("{transport}: {reason}"))
+    }
+}
+
+fn taken(decision: Decision) -> Result<(Transport, &'static str), CommandError> {
+    match decision {
+        Decision::Take(transport, reason) => Ok((transport, reason)),
+        Decision::Ask => unreachable!("a probe was made, and nothing else is asked"),
+        Decision::Refuse(reason) => {
+            let message = format!("--transport cannot be that: {reason}");
+            Err(CommandError::new(ExitStatus::Usage, message)
+                .hint("leave --transport away, or use --transport archive"))
         }
     }
 }

@@ -177,6 +177,9 @@ fn the_way_that_was_chosen_is_told_with_its_reason() {
             _ => "transport registry: the daemon reaches this process",
         };
         assert!(ran.stderr.contains(says), "{kind}: {ran:#?}");
+        let examined = run(docker.configure(&mut oci_store()).arg("doctor"));
+        assert_eq!(examined.code, Some(0), "{kind}: {examined:#?}");
+        assert!(examined.stdout.contains(says.strip_prefix("transport ").unwrap()), "{kind}: {examined:#?}");
         if kind == "podman" {
             Place::new(&docker, "registry").run("push", &image.name(), &[]).failed(2, "--transport archive");
         }
