@@ -7,6 +7,7 @@
 mod error;
 mod failure;
 mod fs;
+mod http;
 mod location;
 mod no_symlinks;
 mod routed;

@@ -1,6 +1,7 @@
 //! The preflight against a server that answers as S3 does.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
