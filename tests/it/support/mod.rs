@@ -1,6 +1,9 @@
 //! What the tests share.
 
+pub(crate) mod azure;
 pub(crate) mod docker;
+#[path = "../../../storage-layout/tests/contract/google.rs"]
+pub(crate) mod google;
 pub(crate) mod image;
 pub(crate) mod proxy;
 pub(crate) mod registry;
