@@ -56,6 +56,8 @@ pub struct S3Config {
     pub sse: Option<String>,
     /// The KMS key to encrypt with; sets `sse` to `aws:kms` if that is absent.
     pub sse_kms_key_id: Option<String>,
+    /// Whether whoever asks pays for the requests, as some buckets demand.
+    pub requester_pays: bool,
     /// What all backends have.
     pub options: Options,
 }

@@ -65,6 +65,9 @@ pub(super) struct S3OnlyArgs {
     /// The KMS key for --sse aws:kms
     #[arg(long, global = true, value_name = "ID")]
     sse_kms_key_id: Option<String>,
+    /// Pays for the requests, where the bucket demands that: requester
+    #[arg(long, global = true, value_name = "WHO", value_parser = ["requester"])]
+    request_payer: Option<String>,
 }
 
 /// Flags of Google's store.
@@ -269,6 +272,14 @@ impl S3OnlyArgs {
             storage_class: env.or(self.storage_class, &["OCI_STORE_STORAGE_CLASS"]),
             sse: env.or(self.sse, &["OCI_STORE_SSE"]),
             sse_kms_key_id: env.or(self.sse_kms_key_id, &["OCI_STORE_SSE_KMS_KEY_ID"]),
+            requester_pays: match env.or(self.request_payer, &["OCI_STORE_REQUEST_PAYER"]).as_deref() {
+                None => false,
+                Some("requester") => true,
+                Some(other) => {
+                    return Err(CommandError::new(ExitStatus::Usage, format!("OCI_STORE_REQUEST_PAYER is {other:?}"))
+                        .hint("use requester, or unset it"));
+                }
+            },
             options,
         }))
     }

@@ -44,6 +44,9 @@ impl<'a> Clients<'a> {
             .with_virtual_hosted_style_request(virtual_hosted)
             // TLS protects the body already: hashing it again would cost a core per connection.
             .with_unsigned_payload(!endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")))
+            // Objects are deleted one at a time here, and not every store has the request for many.
+            .with_disable_bulk_delete(true)
+            .with_request_payer(self.config.requester_pays)
             .with_client_options(self.options(&pace))
             .with_retry(pace.retries(self.config.options.retries));
         if let Some(endpoint) = endpoint {

@@ -230,3 +230,19 @@ async fn a_write_carries_the_storage_class_and_the_encryption() {
     let store = connect_as(&config, "bucket", Intent::Write).await.unwrap();
     store.put(&Path::from("a"), "a".into()).await.unwrap();
 }
+
+#[tokio::test]
+async fn whoever_asks_pays_only_if_told_to() {
+    for requester_pays in [false, true] {
+        let (url, requests) = serve(move |request| {
+            let payer = request.headers().get("x-amz-request-payer").map(|value| value.to_str().unwrap());
+            if payer == requester_pays.then_some("requester") { listing() } else { refusal(403, "AccessDenied", "") }
+        })
+        .await;
+        let config = S3Config { requester_pays, ..config(&url) };
+        let store = connect_as(&config, "bucket", Intent::Write).await.unwrap();
+        // One object is deleted by the one request that every store has.
+        store.delete(&Path::from("a")).await.unwrap();
+        assert_eq!(requests.lock().unwrap()[1], "DELETE /bucket/a");
+    }
+}
