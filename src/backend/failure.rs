@@ -48,6 +48,8 @@ pub(super) enum Failure<'a> {
 #[derive(Debug, thiserror::Error)]
 #[error("no credentials: {reason}")]
 pub(super) struct NoCredentials {
+    /// What it means that there are none.
+    pub(super) kind: Kind,
     /// Why, as far as the last source tells.
     pub(super) reason: String,
     /// Where they were looked for, in order, as advice.
@@ -82,7 +84,8 @@ impl<'a> Failure<'a> {
             Self::Answered(answer) => answer.kind(),
             Self::Redirected => Kind::Usage,
             Self::Unanswered(_) => Kind::Unavailable,
-            Self::NoCredentials(_) | Self::Other(object_store::Error::Unauthenticated { .. }) => Kind::Credentials,
+            Self::NoCredentials(missing) => missing.kind,
+            Self::Other(object_store::Error::Unauthenticated { .. }) => Kind::Credentials,
             Self::Io(error) => io_kind(error.kind()),
             Self::Other(object_store::Error::PermissionDenied { .. }) => Kind::Denied,
             Self::Other(_) => Kind::Other,
@@ -107,12 +110,42 @@ impl Answer {
     }
 
     fn from_body(body: &str) -> Self {
+        if let Ok(serde_json::Value::Object(body)) = serde_json::from_str(body) {
+            return Self::from_json(&body);
+        }
         Self {
             status: None,
             code: element(body, "Code"),
             message: element(body, "Message"),
             region: element(body, "Region"),
         }
+    }
+
+    /// Reads what login services answer: the words of OAuth, or Google's own.
+    fn from_json(body: &serde_json::Map<String, serde_json::Value>) -> Self {
+        let text = |value: Option<&serde_json::Value>| value?.as_str().map(printable).filter(|text| !text.is_empty());
+        let nested = body.get("error").and_then(serde_json::Value::as_object);
+        let (code, message) = match nested {
+            Some(error) => (text(error.get("status").or(error.get("code"))), text(error.get("message"))),
+            None => (text(body.get("error")), text(body.get("error_description"))),
+        };
+        Self { code, message, ..Self::default() }
+    }
+
+    /// Returns the answer as one line, which begins with who gave it.
+    pub(super) fn told_by(&self, who: &str) -> String {
+        let mut text = format!("{who} answered");
+        for (before, part) in [
+            (" ", self.status.map(|status| status.to_string())),
+            (" ", self.code.clone()),
+            (": ", self.message.clone()),
+        ] {
+            if let Some(part) = part {
+                text.push_str(before);
+                text.push_str(&part);
+            }
+        }
+        text
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -129,11 +162,14 @@ impl Answer {
     }
 }
 
-/// What S3's error codes mean, and those that other stores add:
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList>.
+/// What the error codes of the stores mean. S3 and what speaks its language:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList>; Google:
+/// <https://cloud.google.com/storage/docs/xml-api/reference-status>; Azure:
+/// <https://learn.microsoft.com/en-us/rest/api/storageservices/common-rest-api-error-codes> and
+/// <https://learn.microsoft.com/en-us/rest/api/storageservices/blob-service-error-codes>.
 fn code_kind(code: &str) -> Option<Kind> {
     Some(match code {
-        "NoSuchBucket" => Kind::NotFound,
+        "NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted" => Kind::NotFound,
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
@@ -142,14 +178,38 @@ fn code_kind(code: &str) -> Option<Kind> {
         | "RequestTimeTooSkewed"
         | "InvalidSecurity"
         | "AuthorizationHeaderMalformed"
-        | "RequestExpired" => Kind::Credentials,
-        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "NotSignedUp" | "UnauthorizedAccess" => Kind::Denied,
-        "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" | "InvalidBucketName" => {
-            Kind::Usage
-        }
-        "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "ServiceUnavailable" | "InternalError" | "RequestTimeout" => {
-            Kind::Unavailable
-        }
+        | "RequestExpired"
+        | "AuthenticationRequired"
+        | "AuthenticationFailed"
+        | "InvalidAuthenticationInfo"
+        | "NoAuthenticationInformation" => Kind::Credentials,
+        "AccessDenied"
+        | "AllAccessDisabled"
+        | "AccountProblem"
+        | "NotSignedUp"
+        | "UnauthorizedAccess"
+        | "UserProjectAccessDenied"
+        | "UserProjectAccountProblem"
+        | "UserProjectMissing"
+        | "AuthorizationFailure"
+        | "AuthorizationPermissionMismatch"
+        | "AuthorizationProtocolMismatch"
+        | "AuthorizationResourceTypeMismatch"
+        | "AuthorizationServiceMismatch"
+        | "AuthorizationSourceIPMismatch"
+        | "InsufficientAccountPermissions"
+        | "KeyBasedAuthenticationNotPermitted"
+        | "PublicAccessNotPermitted"
+        | "AccountIsDisabled"
+        | "ContainerDisabled" => Kind::Denied,
+        "PermanentRedirect"
+        | "TemporaryRedirect"
+        | "IllegalLocationConstraintException"
+        | "InvalidBucketName"
+        | "InvalidResourceName"
+        | "UserProjectInvalid" => Kind::Usage,
+        "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "ServiceUnavailable" | "InternalError" | "RequestTimeout"
+        | "ServerBusy" | "OperationTimedOut" => Kind::Unavailable,
         "QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "InsufficientStorage" => {
             Kind::NoSpace
         }
@@ -159,17 +219,7 @@ fn code_kind(code: &str) -> Option<Kind> {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the store answered")?;
-        if let Some(status) = self.status {
-            write!(f, " {status}")?;
-        }
-        if let Some(code) = &self.code {
-            write!(f, " {code}")?;
-        }
-        if let Some(message) = &self.message {
-            write!(f, ": {message}")?;
-        }
-        Ok(())
+        f.write_str(&self.told_by("the store"))
     }
 }
 
@@ -258,7 +308,7 @@ fn element(body: &str, name: &str) -> Option<String> {
 }
 
 /// A store's words are not ours: they are cut, and cannot steer a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut short: String = text.chars().take(QUOTED).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(QUOTED).is_some() {
         short.push('…');
@@ -296,6 +346,11 @@ mod tests {
             (answered("401 Unauthorized", ""), Kind::Credentials),
             (answered("503 Service Unavailable", "<Code>SlowDown</Code>"), Kind::Unavailable),
             (answered("502 Bad Gateway", "<html>"), Kind::Unavailable),
+            (answered("404 Not Found", "<Code>ContainerNotFound</Code>"), Kind::NotFound),
+            (answered("404 Not Found", "<Code>BlobNotFound</Code>"), Kind::Other),
+            (answered("403 Forbidden", "<Code>AuthenticationFailed</Code>"), Kind::Credentials),
+            (answered("403 Forbidden", "<Code>AuthorizationFailure</Code>"), Kind::Denied),
+            (answered("503 Service Unavailable", "<Code>ServerBusy</Code>"), Kind::Unavailable),
             (answered("507 Insufficient Storage", "<Code>XMinioStorageFull</Code>"), Kind::NoSpace),
             (answered("418 I'm a teapot", ""), Kind::Other),
             (generic(Text("Server returned error response: <Code>InternalError</Code>".into())), Kind::Unavailable),
@@ -304,7 +359,10 @@ mod tests {
             (generic(io::Error::from(io::ErrorKind::StorageFull)), Kind::NoSpace),
             (generic(io::Error::from(io::ErrorKind::QuotaExceeded)), Kind::NoSpace),
             (generic(io::Error::from(io::ErrorKind::PermissionDenied)), Kind::Denied),
-            (generic(NoCredentials { reason: String::new(), tried: Vec::new() }), Kind::Credentials),
+            (
+                generic(NoCredentials { kind: Kind::Credentials, reason: String::new(), tried: Vec::new() }),
+                Kind::Credentials,
+            ),
             (
                 object_store::Error::NotFound {
                     path: "a".into(),
@@ -328,5 +386,10 @@ mod tests {
                     <CanonicalRequest>x-amz-security-token:TOKEN</CanonicalRequest></Error>";
         let text = describe(&answered("403 Forbidden", body));
         assert_eq!(text, "the store answered 403 SignatureDoesNotMatch: It  does not");
+        let oauth = r#"{"error":"invalid_client","error_description":"No such\nsecret.","access_token":"TOKEN"}"#;
+        let text = describe(&answered("401 Unauthorized", oauth));
+        assert_eq!(text, "the store answered 401 invalid_client: No such secret.");
+        let google = r#"{"error":{"code":403,"message":"No.","status":"PERMISSION_DENIED"}}"#;
+        assert_eq!(describe(&answered("403 Forbidden", google)), "the store answered 403 PERMISSION_DENIED: No.");
     }
 }

@@ -9,6 +9,8 @@ use storage_layout::{Digest, Reference, RepositoryName, Tag};
 const LATEST: &str = "latest";
 /// The longest bucket name: more than any store has, in bytes.
 const MAX_BUCKET: usize = 255;
+/// What to write instead of a URL that names no backend.
+const WRITE_A_SCHEME: &str = "write s3://bucket/name:tag, gs://…, az://… or fs://…";
 /// How much of a wrong text an error quotes, in characters.
 const QUOTED: usize = 80;
 
@@ -17,15 +19,29 @@ const QUOTED: usize = 80;
 pub enum Scheme {
     /// `s3://`
     S3,
+    /// `gs://`
+    Gcs,
+    /// `az://`
+    Azure,
     /// `fs://`
     Fs,
 }
 
 impl Scheme {
+    /// All of them, in the order in which they are told.
+    const ALL: [Self; 4] = [Self::S3, Self::Gcs, Self::Azure, Self::Fs];
+
+    /// Returns the backend whose URLs begin with `text` and `://`.
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scheme| scheme.as_str() == text)
+    }
+
     /// Returns the scheme as it stands before `://`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::S3 => "s3",
+            Self::Gcs => "gs",
+            Self::Azure => "az",
             Self::Fs => "fs",
         }
     }
@@ -172,9 +188,9 @@ pub fn check_bucket(bucket: &str) -> Result<(), InvalidLocation> {
     Err(InvalidLocation::new(bucket, problem))
 }
 
-/// Tells whether the text starts with the scheme of a backend, known or not yet.
+/// Tells whether the text starts with the scheme of a backend.
 pub fn is_url(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, _)| matches!(scheme, "s3" | "fs" | "gs" | "az"))
+    text.split_once("://").is_some_and(|(scheme, _)| Scheme::named(scheme).is_some())
 }
 
 /// Reads `SCHEME://BUCKET/NAME[:TAG][@DIGEST]`.
@@ -183,19 +199,10 @@ pub fn is_url(text: &str) -> bool {
 /// If the scheme is not one of a backend or the rest is no [`BucketRef`].
 pub fn parse_url(text: &str) -> Result<(Scheme, BucketRef), InvalidLocation> {
     let Some((scheme, place)) = text.split_once("://") else {
-        return Err(InvalidLocation::new(text, "has no scheme: write s3://bucket/name:tag or fs://folder/name:tag"));
+        return Err(InvalidLocation::new(text, format!("has no scheme: {WRITE_A_SCHEME}")));
     };
-    let scheme = match scheme {
-        "s3" => Scheme::S3,
-        "fs" => Scheme::Fs,
-        "gs" => {
-            return Err(InvalidLocation::new(text, "is in Google Cloud Storage, which this version cannot use yet"));
-        }
-        "az" => return Err(InvalidLocation::new(text, "is in Azure Blob Storage, which this version cannot use yet")),
-        _ => {
-            let problem = "has an unknown scheme: write s3://bucket/name:tag or fs://folder/name:tag";
-            return Err(InvalidLocation::new(text, problem));
-        }
+    let Some(scheme) = Scheme::named(scheme) else {
+        return Err(InvalidLocation::new(text, format!("has an unknown scheme: {WRITE_A_SCHEME}")));
     };
     // The whole text is quoted, not only what follows the scheme.
     let reference = place.parse().map_err(|error: InvalidLocation| InvalidLocation::new(text, error.problem))?;
@@ -297,10 +304,10 @@ mod tests {
     fn urls_name_the_backend() {
         let (scheme, reference) = parse_url("s3://images/app:v1").unwrap();
         assert_eq!((scheme, reference.to_string().as_str()), (Scheme::S3, "images/app:v1"));
-        assert_eq!(parse_url("fs://images/app").unwrap().0.to_string(), "fs");
+        for scheme in ["s3", "gs", "az", "fs"] {
+            assert_eq!(parse_url(&format!("{scheme}://images/app")).unwrap().0.to_string(), scheme);
+        }
         for (text, expected) in [
-            ("gs://images/app", "Google Cloud Storage"),
-            ("az://images/app", "Azure Blob Storage"),
             ("ftp://images/app", "unknown scheme"),
             ("images/app", "no scheme"),
             ("s3://app:v1", "\"s3://app:v1\" names no bucket"),

@@ -4,14 +4,21 @@
 //! [`Scheme`]; the routing of requests, the errors and the root folder are shared. Nothing here knows
 //! command-line arguments or the bucket's layout beyond its topmost folder.
 
+mod azure;
+mod credentials;
 mod error;
 mod failure;
 mod fs;
+mod gcs;
+mod http;
 mod location;
 mod no_symlinks;
+mod preflight;
 mod routed;
 mod s3;
 mod secret;
+#[cfg(test)]
+mod test_server;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,9 +27,11 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 
+pub use azure::{AzureConfig, CredentialType};
 pub use error::{Error, Kind};
 pub use failure::{classify, describe};
 pub use fs::FsConfig;
+pub use gcs::GcsConfig;
 pub use location::{BucketRef, InvalidLocation, Scheme, check_bucket, is_url, parse_url};
 pub use s3::S3Config;
 pub use secret::Secret;
@@ -32,6 +41,10 @@ pub use secret::Secret;
 pub enum BackendConfig {
     /// Amazon S3, and what speaks its language.
     S3(S3Config),
+    /// Google Cloud Storage.
+    Gcs(GcsConfig),
+    /// Azure Blob Storage.
+    Azure(AzureConfig),
     /// Folders of this machine.
     Fs(FsConfig),
 }
@@ -69,6 +82,8 @@ impl BackendConfig {
     pub fn scheme(&self) -> &'static str {
         match self {
             Self::S3(_) => Scheme::S3.as_str(),
+            Self::Gcs(_) => Scheme::Gcs.as_str(),
+            Self::Azure(_) => Scheme::Azure.as_str(),
             Self::Fs(_) => Scheme::Fs.as_str(),
         }
     }
@@ -77,6 +92,8 @@ impl BackendConfig {
     pub fn options(&self) -> &Options {
         match self {
             Self::S3(config) => &config.options,
+            Self::Gcs(config) => &config.options,
+            Self::Azure(config) => &config.options,
             Self::Fs(config) => &config.options,
         }
     }
@@ -91,6 +108,8 @@ impl BackendConfig {
         let root = root_dir(self.options().root_dir.as_deref())?;
         let store = match self {
             Self::S3(config) => config.connect(bucket, &root, intent).await?,
+            Self::Gcs(config) => config.connect(bucket, &root, intent).await?,
+            Self::Azure(config) => config.connect(bucket, &root, intent).await?,
             Self::Fs(config) => config.connect(bucket, intent)?,
         };
         Ok(if root.is_root() { store } else { Arc::new(PrefixStore::new(store, root)) })

@@ -8,7 +8,6 @@ mod preflight;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::ProfileFileRegionProvider;
@@ -19,12 +18,13 @@ use tokio::time::timeout;
 
 use super::error::{Error, Kind};
 use super::failure::joined;
+use super::http::{Limits, Observed, Pace};
 use super::routed::RoutedStore;
 use super::{Intent, Options, Secret};
-use clients::{Clients, Pace};
+use clients::Clients;
 use credentials::SdkCredentials;
 use environment::{Identity, Settings};
-use preflight::{Observed, Preflight};
+use preflight::Preflight;
 
 /// The region that an endpoint of one's own gets if none is configured: the one that all such stores take.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -56,32 +56,10 @@ pub struct S3Config {
     pub sse: Option<String>,
     /// The KMS key to encrypt with; sets `sse` to `aws:kms` if that is absent.
     pub sse_kms_key_id: Option<String>,
+    /// Whether whoever asks pays for the requests, as some buckets demand.
+    pub requester_pays: bool,
     /// What all backends have.
     pub options: Options,
-}
-
-/// How long opening a bucket may take.
-#[derive(Clone, Debug)]
-struct Limits {
-    /// Everything together.
-    total: Duration,
-    /// Obtaining credentials. A metadata service that is not there does not refuse, it stays silent.
-    credentials: Duration,
-    /// One request.
-    request: Duration,
-    /// How often a failed request is tried again.
-    retries: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            total: Duration::from_secs(15),
-            credentials: Duration::from_secs(5),
-            request: Duration::from_secs(6),
-            retries: 1,
-        }
-    }
 }
 
 impl S3Config {

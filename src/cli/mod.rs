@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{Context, doctor, pull, push, serve};
 use crate::ui::{self, CommandError, ExitStatus, Printer};
-use backend_args::{AnyArgs, BackendArgs, FsArgs, NoArgs, S3Args};
+use backend_args::{AnyArgs, AzureArgs, BackendArgs, FsArgs, GcsArgs, NoArgs, S3Args};
 use env_vars::Env;
 use global_args::GlobalArgs;
 use verbs::Verb;
@@ -42,11 +42,15 @@ struct Cli {
 enum Command {
     /// Images in S3, or in a store that speaks its language: BUCKET/NAME[:TAG]
     S3(OfBackend<S3Args>),
+    /// Images in Google Cloud Storage: BUCKET/NAME[:TAG]
+    Gcs(OfBackend<GcsArgs>),
+    /// Images in Azure Blob Storage: CONTAINER/NAME[:TAG]
+    Azure(OfBackend<AzureArgs>),
     /// Images in a folder: FOLDER/NAME[:TAG] below --dir
     Fs(OfBackend<FsArgs>),
     /// The same verbs, with the backend in the reference: s3://BUCKET/NAME[:TAG]
     #[command(flatten)]
-    Verb(Verb<AnyArgs>),
+    Verb(Verb<Box<AnyArgs>>),
     /// Prints a script that completes this command line in a shell
     Completions {
         /// The shell
@@ -61,6 +65,8 @@ impl Command {
         matches!(
             self,
             Self::S3(OfBackend { verb: Verb::Serve { .. }, .. })
+                | Self::Gcs(OfBackend { verb: Verb::Serve { .. }, .. })
+                | Self::Azure(OfBackend { verb: Verb::Serve { .. }, .. })
                 | Self::Fs(OfBackend { verb: Verb::Serve { .. }, .. })
                 | Self::Verb(Verb::Serve { .. })
         )
@@ -127,10 +133,12 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command, env: &Env, context: &Context) -> Result<ExitStatus, CommandError> {
     match command {
         Command::S3(of) => run(of.verb, BackendArgs::S3(of.backend), env, context).await,
+        Command::Gcs(of) => run(of.verb, BackendArgs::Gcs(of.backend), env, context).await,
+        Command::Azure(of) => run(of.verb, BackendArgs::Azure(of.backend), env, context).await,
         Command::Fs(of) => run(of.verb, BackendArgs::Fs(of.backend), env, context).await,
         Command::Verb(verb) => {
             let (verb, backend) = verb.split();
-            run(verb, BackendArgs::Any(Box::new(backend)), env, context).await
+            run(verb, BackendArgs::Any(backend), env, context).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -206,6 +214,10 @@ mod tests {
             "oci-store s3 push b/a:v1 --endpoint http://h",
             "oci-store s3 push b/a:v1 --endpoint-url http://h -r eu-west-1 -i app:v1 -q",
             "oci-store push s3://b/a:v1 --endpoint http://h",
+            "oci-store gcs push b/a:v1 --keyfile k.json --project-id p",
+            "oci-store push gs://b/a:v1 --endpoint http://h",
+            "oci-store azure -a acct push b/a:v1 --credential-type shared_key -k key",
+            "oci-store pull az://b/a:v1 --account-name acct --endpoint http://h/acct",
             "oci-store fs push b/a:v1 --dir d",
             "oci-store fs --no-fsync pull b/a:v1",
         ] {

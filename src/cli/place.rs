@@ -23,14 +23,14 @@ pub(super) fn bucket_ref(text: &str, named: Option<Scheme>) -> Result<(Scheme, B
 
 /// Reads `BUCKET` where the backend is known, and `SCHEME://BUCKET` always.
 pub(super) fn bucket(text: &str, named: Option<Scheme>) -> Result<(Scheme, String), CommandError> {
-    let (scheme, bucket) = match text.split_once("://") {
-        Some(("s3", bucket)) => (Scheme::S3, bucket),
-        Some(("fs", bucket)) => (Scheme::Fs, bucket),
-        Some(_) => return Err(usage(format!("{text:?} has an unknown scheme: write s3://BUCKET or fs://FOLDER"))),
-        None => match named {
-            Some(scheme) => (scheme, text),
-            None => return Err(usage(format!("{text:?} has no scheme: write s3://BUCKET or fs://FOLDER"))),
+    const WRITE: &str = "write s3://BUCKET, gs://BUCKET, az://CONTAINER or fs://FOLDER";
+    let (scheme, bucket) = match (text.split_once("://"), named) {
+        (Some((scheme, bucket)), _) => match Scheme::named(scheme) {
+            Some(scheme) => (scheme, bucket),
+            None => return Err(usage(format!("{text:?} has an unknown scheme: {WRITE}"))),
         },
+        (None, Some(scheme)) => (scheme, text),
+        (None, None) => return Err(usage(format!("{text:?} has no scheme: {WRITE}"))),
     };
     agree(text, scheme, named)?;
     let bucket = bucket.strip_suffix('/').unwrap_or(bucket);

@@ -46,9 +46,9 @@ pub(super) enum Verb<B: Args> {
     },
 }
 
-impl Verb<AnyArgs> {
+impl Verb<Box<AnyArgs>> {
     /// Takes the backend's flags off.
-    pub(super) fn split(self) -> (Verb<NoArgs>, AnyArgs) {
+    pub(super) fn split(self) -> (Verb<NoArgs>, Box<AnyArgs>) {
         let none = NoArgs {};
         match self {
             Self::Push { args, backend } => (Verb::Push { args, backend: none }, backend),

@@ -174,7 +174,13 @@ fn a_daemon_that_is_not_there_is_told_of() {
 fn secrets_are_shown_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let canary = "CANARY0123456789";
+    let azure = format!("azure push b/app:v1 -i {} --endpoint http://127.0.0.1:1/acct --retries 0 -vvv", hello());
     let lines = [
+        format!("{azure} --account-key {canary}"),
+        format!("{azure} --account-name acct --sas-token sv=1&sig={canary}"),
+        format!("{azure} --connection-string AccountName=a;AccountKey={canary};BlobEndpoint=http://127.0.0.1:1/a"),
+        azure,
+        "azure push --help".to_owned(),
         "s3 push --help".to_owned(),
         "push --help".to_owned(),
         format!("s3 push b/app:v1 -i {} --endpoint http://127.0.0.1:1 --retries 0 -vvv", hello()),
@@ -188,7 +194,14 @@ fn secrets_are_shown_nowhere() {
     for line in lines {
         let mut command = oci_store();
         command.current_dir(folder.path()).args(line.split(' '));
-        for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OCI_STORE_SECRET_KEY"] {
+        for name in [
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "OCI_STORE_SECRET_KEY",
+            "AZURE_STORAGE_KEY",
+            "AZURE_CLIENT_SECRET",
+            "AZURE_STORAGE_CONNECTION_STRING",
+        ] {
             command.env(name, canary);
         }
         let ran = run(command.env("AWS_ACCESS_KEY_ID", "id"));
@@ -238,9 +251,14 @@ fn layers_that_two_images_share_are_sent_once() {
 
 #[test]
 fn help_is_as_it_was_written() {
-    for (name, line) in
-        [("top", "-h"), ("s3-push", "s3 push -h"), ("fs-pull", "fs pull -h"), ("fs-serve", "fs serve -h")]
-    {
+    for (name, line) in [
+        ("top", "-h"),
+        ("s3-push", "s3 push -h"),
+        ("gcs-push", "gcs push -h"),
+        ("azure-pull", "azure pull -h"),
+        ("fs-pull", "fs pull -h"),
+        ("fs-serve", "fs serve -h"),
+    ] {
         let help = run(oci_store().args(line.split(' ')));
         assert_eq!(help.code, Some(0), "{help:#?}");
         insta::assert_snapshot!(name, help.stdout);

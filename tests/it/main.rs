@@ -4,6 +4,7 @@
 //! `OCI_STORE_REQUIRE` naming the service, its absence is a failure. `tests/all.sh` sets them all.
 
 mod cli;
+mod clouds;
 mod crash;
 mod daemons;
 mod docker;

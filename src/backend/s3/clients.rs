@@ -1,37 +1,13 @@
 //! The HTTP clients of one bucket: the same address and identity, different time limits.
 
-use std::fs;
-use std::time::Duration;
-
-use hyper::Uri;
+use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
-use object_store::{Certificate, ClientOptions, HeaderValue, RetryConfig};
 
 use super::S3Config;
 use super::environment::Settings;
-use super::preflight::Observed;
 use crate::backend::error::{Error, Kind};
-use crate::backend::failure::{Cause, io_kind};
-
-/// How long a TCP connection may take to come up.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long retries go on. Retries reuse the first signature, which the store takes for 15 minutes at most.
-const RETRY: Duration = Duration::from_mins(3);
-/// Resuming a body counts from the first request, so that a slow reader needs a long time here.
-const RETRY_BODY: Duration = Duration::from_hours(24);
-
-/// What a client is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Pace {
-    /// For the first request: an answer soon, or none.
-    Preflight { request: Duration, retries: usize },
-    /// For questions about objects.
-    Meta,
-    /// For reading objects, as slowly as the reader likes, as long as bytes arrive.
-    Get,
-    /// For sending one part of an object over a slow line, and for copies inside the store.
-    Put,
-}
+use crate::backend::failure::Cause;
+use crate::backend::http::{Observed, Pace, client_options};
 
 /// Builds the clients.
 pub(super) struct Clients<'a> {
@@ -44,41 +20,13 @@ pub(super) struct Clients<'a> {
 impl<'a> Clients<'a> {
     pub(super) fn new(config: &'a S3Config, settings: &'a Settings, bucket: &'a str) -> Result<Self, Error> {
         let endpoint = settings.endpoint.as_deref();
-        let mut options = ClientOptions::new()
-            .with_user_agent(HeaderValue::from_static(concat!("oci-store/", env!("CARGO_PKG_VERSION"))))
-            .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
-            .with_connect_timeout(CONNECT);
-        if let Some(proxy) = &config.options.proxy {
-            check_proxy(proxy.reveal())?;
-            options = options.with_proxy_url(proxy.reveal()).with_proxy_excludes(&settings.no_proxy);
-        }
-        for certificate in certificates(settings)? {
-            options = options.with_root_certificate(certificate);
-        }
+        let options = client_options(&config.options, endpoint, &settings.no_proxy, settings.ca_file.as_deref())?;
         Ok(Self { config, endpoint, bucket, options })
     }
 
     /// Returns the options of a client of this pace.
     pub(super) fn options(&self, pace: &Pace) -> ClientOptions {
-        let options = self.options.clone();
-        match pace {
-            Pace::Preflight { request, .. } => {
-                options.with_timeout(*request).with_connect_timeout(CONNECT.min(*request))
-            }
-            Pace::Meta => options.with_timeout(Duration::from_secs(30)),
-            Pace::Get => options.with_timeout_disabled().with_read_timeout(Duration::from_mins(1)),
-            // The read timeout also runs while a request's body is sent: this is what one part may take.
-            Pace::Put => options.with_timeout_disabled().with_read_timeout(Duration::from_mins(5)),
-        }
-    }
-
-    fn retries(&self, pace: &Pace) -> RetryConfig {
-        let (max_retries, retry_timeout) = match pace {
-            Pace::Preflight { request, retries } => (*retries, *request),
-            Pace::Get => (self.config.options.retries as usize, RETRY_BODY),
-            Pace::Meta | Pace::Put => (self.config.options.retries as usize, RETRY),
-        };
-        RetryConfig { max_retries, retry_timeout, ..RetryConfig::default() }
+        pace.limit(self.options.clone())
     }
 
     /// Builds a client. Without `credentials`, requests are not signed.
@@ -96,8 +44,11 @@ impl<'a> Clients<'a> {
             .with_virtual_hosted_style_request(virtual_hosted)
             // TLS protects the body already: hashing it again would cost a core per connection.
             .with_unsigned_payload(!endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")))
+            // Objects are deleted one at a time here, and not every store has the request for many.
+            .with_disable_bulk_delete(true)
+            .with_request_payer(self.config.requester_pays)
             .with_client_options(self.options(&pace))
-            .with_retry(self.retries(&pace));
+            .with_retry(pace.retries(self.config.options.retries));
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint);
         }
@@ -157,38 +108,6 @@ fn is_host_label(bucket: &str) -> bool {
     bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// Checks the proxy's address here, for the errors of the HTTP client would show it with its password.
-fn check_proxy(proxy: &str) -> Result<(), Error> {
-    let with_scheme = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
-    let uri = with_scheme.parse::<Uri>().ok();
-    let good = uri.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-    });
-    if good {
-        return Ok(());
-    }
-    Err(Error::usage("the proxy's address cannot be used").with_hint("write it as http://host:port (--proxy)"))
-}
-
-fn certificates(settings: &Settings) -> Result<Vec<Certificate>, Error> {
-    let Some(file) = &settings.ca_file else { return Ok(Vec::new()) };
-    let refused = |kind: Kind, problem: &str| {
-        Error::new(kind, format!("CA file \"{}\" {problem}", file.display()))
-            .with_hint("name a PEM file with --ca-file or AWS_CA_BUNDLE")
-    };
-    let pem = fs::read(file).map_err(|error| {
-        // A missing file must not look like a missing bucket.
-        let kind = if io_kind(error.kind()) == Kind::Denied { Kind::Denied } else { Kind::Usage };
-        refused(kind, "cannot be read").with_source(error)
-    })?;
-    let certificates = Certificate::from_pem_bundle(&pem)
-        .map_err(|error| refused(Kind::Usage, "is no PEM file").with_source(Cause::of(&error)))?;
-    if certificates.is_empty() {
-        return Err(refused(Kind::Usage, "holds no certificate"));
-    }
-    Ok(certificates)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,17 +131,6 @@ mod tests {
         ] {
             let (address, host) = address(endpoint, bucket, path_style);
             assert_eq!((address.as_deref(), host), (expected, virtual_hosted), "{endpoint:?} {bucket} {path_style:?}");
-        }
-    }
-
-    #[test]
-    fn a_proxy_that_cannot_be_used_is_not_shown() {
-        for good in ["http://p:3128", "https://u:x@p", "p:3128"] {
-            assert!(check_proxy(good).is_ok(), "{good}");
-        }
-        for bad in ["", "ftp://u:hunter2@p", "http://u:hunter2@", "http://u:hunter2@a b"] {
-            let error = check_proxy(bad).unwrap_err();
-            assert!(!format!("{error:?} {error}").contains("hunter2"));
         }
     }
 

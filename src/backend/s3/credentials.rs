@@ -12,6 +12,7 @@ use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use crate::backend::error::Kind;
 use crate::backend::failure::{NoCredentials, joined};
 
 /// How long before their end credentials are replaced: longer than a request with its retries takes.
@@ -60,7 +61,7 @@ impl SdkCredentials {
     }
 
     async fn obtain(&self) -> Result<Cached, NoCredentials> {
-        let fail = |reason: String| NoCredentials { reason, tried: self.tried.clone() };
+        let fail = |reason: String| NoCredentials { kind: Kind::Credentials, reason, tried: self.tried.clone() };
         let Some(provider) = &self.provider else { return Err(fail("no source is configured".to_owned())) };
         let credentials = match timeout(self.limit, provider.provide_credentials()).await {
             Ok(Ok(credentials)) => credentials,

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use hyper::Uri;
 use object_store::aws::AwsCredential;
 
 use super::S3Config;
 use crate::backend::Secret;
 use crate::backend::error::Error;
+use crate::backend::http::{self, BadEndpoint, no_proxy};
 
 /// The configuration with its gaps filled from the environment.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,18 +63,12 @@ impl Settings {
         if endpoint.is_none() && !is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
             endpoint = env("AWS_ENDPOINT_URL_S3").or_else(|| env("AWS_ENDPOINT_URL"));
         }
-        let no_proxy = env("NO_PROXY").or_else(|| env("no_proxy"));
         Ok(Self {
             endpoint: endpoint.map(|endpoint| check_endpoint(&endpoint)).transpose()?,
             region: configured(&config.region).or_else(|| env("AWS_REGION")).or_else(|| env("AWS_DEFAULT_REGION")),
             identity: identity(config, &env)?,
             ca_file: config.options.ca_file.clone().or_else(|| env("AWS_CA_BUNDLE").map(PathBuf::from)),
-            // The metadata services are on this machine only: no proxy can reach ours.
-            no_proxy: no_proxy
-                .into_iter()
-                .chain(["169.254.169.254,169.254.170.2".to_owned()])
-                .collect::<Vec<_>>()
-                .join(","),
+            no_proxy: no_proxy(&env, "169.254.169.254,169.254.170.2"),
             metadata_disabled: is_true("AWS_EC2_METADATA_DISABLED"),
         })
     }
@@ -109,21 +103,13 @@ fn identity(config: &S3Config, env: &dyn Fn(&str) -> Option<String>) -> Result<I
     }
 }
 
-/// Checks what would otherwise fail late, or show a password in an error.
 fn check_endpoint(endpoint: &str) -> Result<String, Error> {
-    let endpoint = endpoint.trim_end_matches('/');
-    let uri = endpoint.parse::<Uri>().ok();
-    let scheme = uri.as_ref().and_then(Uri::scheme_str);
-    let host = uri.as_ref().and_then(Uri::host).is_some_and(|host| !host.is_empty());
-    if endpoint.contains('@') {
-        return Err(Error::usage("the S3 endpoint holds a user name or password, which S3 does not use")
-            .with_hint("pass --endpoint without it, and the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
-    }
-    if !matches!(scheme, Some("http" | "https")) || !host || endpoint.contains(['?', '#']) {
-        return Err(Error::usage(format!("\"{}\" cannot be an S3 endpoint", endpoint.escape_debug()))
-            .with_hint("write it as https://host or http://host:port (--endpoint, AWS_ENDPOINT_URL_S3)"));
-    }
-    Ok(endpoint.to_owned())
+    http::check_endpoint(endpoint).map_err(|bad| match bad {
+        BadEndpoint::Secret => Error::usage("the S3 endpoint holds a user name or password, which S3 does not use")
+            .with_hint("pass --endpoint without it, and the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        BadEndpoint::Malformed => Error::usage(format!("\"{}\" cannot be an S3 endpoint", endpoint.escape_debug()))
+            .with_hint("write it as https://host or http://host:port (--endpoint, AWS_ENDPOINT_URL_S3)"),
+    })
 }
 
 #[cfg(test)]

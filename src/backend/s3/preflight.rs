@@ -1,20 +1,14 @@
 //! The first request to a bucket, and what its failure means.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-
-use async_trait::async_trait;
 use object_store::ObjectStoreExt;
 use object_store::aws::AmazonS3;
-use object_store::client::{
-    ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
-};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 
 use crate::backend::Intent;
 use crate::backend::error::{Error, Kind};
 use crate::backend::failure::{Answer, Cause, Failure};
+use crate::backend::http::Observed;
 
 /// Looks whether a bucket is there, answers, and takes the credentials.
 pub(super) struct Preflight<'a> {
@@ -35,8 +29,11 @@ impl Preflight<'_> {
         let prefix = format!("{}/", self.inside(storage_layout::ROOT));
         let options = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
         let Err(error) = self.store.list_paginated(Some(&prefix), options).await else {
-            let page = self.observed.0.page.load(Ordering::Relaxed);
-            return if page { Err(self.not_s3().with_source("the answer is a web page")) } else { Ok(()) };
+            return if self.observed.page() {
+                Err(self.not_s3().with_source("the answer is a web page"))
+            } else {
+                Ok(())
+            };
         };
         let failure = Failure::of(&error);
         match &failure {
@@ -172,7 +169,7 @@ impl Preflight<'_> {
 
     /// Returns the region that the store named, if it is not the one that was used.
     fn other_region(&self, named: Option<&str>) -> Option<String> {
-        let region = named.or(self.observed.0.region.get().map(String::as_str))?;
+        let region = named.or(self.observed.region())?;
         (region != self.region).then(|| region.to_owned())
     }
 
@@ -198,47 +195,5 @@ fn credentials_hint(code: &str) -> &'static str {
         }
         "RequestTimeTooSkewed" | "RequestExpired" => "this machine's clock is wrong: set it",
         _ => "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile",
-    }
-}
-
-/// Makes HTTP clients that note what the errors of `object_store` leave out of an answer.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Observed(Arc<Notes>);
-
-#[derive(Debug, Default)]
-struct Notes {
-    /// The bucket's region. A redirect names it here and nowhere else.
-    region: OnceLock<String>,
-    /// Whether an answer was a web page. Those of S3 are XML, and a page may pass for an empty listing.
-    page: AtomicBool,
-}
-
-impl HttpConnector for Observed {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Watched { inner, notes: Arc::clone(&self.0) }))
-    }
-}
-
-#[derive(Debug)]
-struct Watched {
-    inner: HttpClient,
-    notes: Arc<Notes>,
-}
-
-#[async_trait]
-impl HttpService for Watched {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let response = self.inner.execute(request).await?;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        if let Some(region) = header("x-amz-bucket-region")
-            && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        {
-            self.notes.region.get_or_init(|| region.to_owned());
-        }
-        if header("content-type").is_some_and(|value| value.starts_with("text/html")) {
-            self.notes.page.store(true, Ordering::Relaxed);
-        }
-        Ok(response)
     }
 }

@@ -1,8 +1,7 @@
 //! The preflight against a server that answers as S3 does.
 
-use std::sync::Mutex;
+use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -11,28 +10,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::backend::Kind;
-
-type Requests = Arc<Mutex<Vec<String>>>;
-
-/// Starts a server; returns its URL and the requests that it gets.
-async fn serve(answer: impl Fn(&Request) -> Response + Clone + Send + Sync + 'static) -> (String, Requests) {
-    let requests = Requests::default();
-    let log = Arc::clone(&requests);
-    let router = Router::new().fallback(move |request: Request| {
-        log.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
-        let response = answer(&request);
-        async move { response }
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(axum::serve(listener, router).into_future());
-    (url, requests)
-}
-
-fn refusal(status: u16, code: &str, more: &str) -> Response {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>Because.</Message>{more}</Error>");
-    (StatusCode::from_u16(status).unwrap(), body).into_response()
-}
+use crate::backend::test_server::{refusal, serve, text};
 
 fn listing() -> Response {
     "<ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
@@ -66,12 +44,6 @@ async fn connect_as(config: &S3Config, bucket: &str, intent: Intent) -> Result<A
 
 async fn connect(endpoint: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
     connect_as(&config(endpoint), "bucket", intent).await
-}
-
-/// An error as the user gets it.
-fn text(error: &Error) -> String {
-    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    format!("{error}\n{source}\n{}", error.hints().join("\n"))
 }
 
 #[tokio::test]
@@ -257,4 +229,20 @@ async fn a_write_carries_the_storage_class_and_the_encryption() {
     };
     let store = connect_as(&config, "bucket", Intent::Write).await.unwrap();
     store.put(&Path::from("a"), "a".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_asks_pays_only_if_told_to() {
+    for requester_pays in [false, true] {
+        let (url, requests) = serve(move |request| {
+            let payer = request.headers().get("x-amz-request-payer").map(|value| value.to_str().unwrap());
+            if payer == requester_pays.then_some("requester") { listing() } else { refusal(403, "AccessDenied", "") }
+        })
+        .await;
+        let config = S3Config { requester_pays, ..config(&url) };
+        let store = connect_as(&config, "bucket", Intent::Write).await.unwrap();
+        // One object is deleted by the one request that every store has.
+        store.delete(&Path::from("a")).await.unwrap();
+        assert_eq!(requests.lock().unwrap()[1], "DELETE /bucket/a");
+    }
 }

@@ -1,9 +1,12 @@
-//! What the layout promises on every store: the same cases on memory, on a local folder and, if one is given, on S3.
+//! What the layout promises on every store: the same cases on memory, on a local folder, on a server in this process that
+//! speaks as Google Cloud Storage does and, where they are given, on two S3 servers and on Azure.
 //!
-//! S3 needs `OCI_STORE_TEST_S3_ENDPOINT`, `_S3_BUCKET`, `_S3_ACCESS_KEY` and `_S3_SECRET_KEY`. Without them its cases say so
-//! and pass, unless `OCI_STORE_REQUIRE` names `s3`.
+//! S3 needs `OCI_STORE_TEST_S3_ENDPOINT`, `_S3_BUCKET`, `_S3_ACCESS_KEY` and `_S3_SECRET_KEY`; the other S3 server the same
+//! with `VERSITY`; Azure needs `OCI_STORE_TEST_AZURE_ENDPOINT`, `_AZURE_ACCOUNT`, `_AZURE_KEY` and `_AZURE_CONTAINER`. Without
+//! them their cases say so and pass, unless `OCI_STORE_REQUIRE` names `s3`, `versity` or `azure`.
 
 mod blobs;
+mod google;
 mod manifests;
 mod repositories;
 
@@ -12,6 +15,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -61,9 +65,26 @@ impl Bucket {
 
     /// A bucket of its own within the one that the environment names.
     fn s3(case: &str) -> Option<Self> {
-        let objects = s3(None)?;
+        Some(Self::within(s3("S3", None)?, case))
+    }
+
+    /// The same in the other S3 server.
+    fn versity(case: &str) -> Option<Self> {
+        Some(Self::within(s3("VERSITY", None)?, case))
+    }
+
+    fn azure(case: &str) -> Option<Self> {
+        Some(Self::within(azure()?, case))
+    }
+
+    /// A bucket of its own that no one else sees.
+    async fn google() -> Option<Self> {
+        Some(Self::new(Arc::new(google::store(&google::start().await)), None))
+    }
+
+    fn within(objects: impl ObjectStore, case: &str) -> Self {
         let prefix = format!("storage-layout/{}-{:x}/{case}", std::process::id(), started());
-        Some(Self::new(Arc::new(PrefixStore::new(objects, prefix)), None))
+        Self::new(Arc::new(PrefixStore::new(objects, prefix)), None)
     }
 
     fn repository(&self, name: &str) -> Repository {
@@ -90,17 +111,25 @@ impl Bucket {
     }
 }
 
-/// Connects to the S3 that the environment names, to another bucket of it if one is given. `None` means that there is none.
+/// Returns what the environment says of a service, in the order of `names`. `None` means that there is none.
 #[expect(clippy::print_stderr, reason = "whoever runs the tests is told what is left out")]
-fn s3(bucket: Option<&str>) -> Option<AmazonS3> {
-    let variable = |name: &str| std::env::var(format!("OCI_STORE_TEST_S3_{name}")).ok();
-    let given = || Some((variable("ENDPOINT")?, variable("BUCKET")?, variable("ACCESS_KEY")?, variable("SECRET_KEY")?));
-    let Some((endpoint, given_bucket, access_key, secret_key)) = given() else {
-        let required = std::env::var("OCI_STORE_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|name| name.trim() == "s3"), "OCI_STORE_REQUIRE names s3, which is not given");
-        eprintln!("skipped: OCI_STORE_TEST_S3_ENDPOINT, _BUCKET, _ACCESS_KEY and _SECRET_KEY are not all set");
-        return None;
-    };
+fn service<const N: usize>(kind: &str, names: [&str; N]) -> Option<[String; N]> {
+    let variable = |name| std::env::var(format!("OCI_STORE_TEST_{kind}_{name}")).ok().filter(|value| !value.is_empty());
+    let given: Vec<_> = names.into_iter().filter_map(variable).collect();
+    let given = given.try_into().ok();
+    if given.is_none() {
+        let (required, kind) = (std::env::var("OCI_STORE_REQUIRE").unwrap_or_default(), kind.to_lowercase());
+        let is_required = required.split(',').any(|name| name.trim() == kind);
+        assert!(!is_required, "OCI_STORE_REQUIRE names {kind}, which is not given");
+        eprintln!("skipped: {names:?} of OCI_STORE_TEST_{}_* are not all set", kind.to_uppercase());
+    }
+    given
+}
+
+/// Connects to an S3 that the environment names, to another bucket of it if one is given.
+fn s3(kind: &str, bucket: Option<&str>) -> Option<AmazonS3> {
+    let [endpoint, given_bucket, access_key, secret_key] =
+        service(kind, ["ENDPOINT", "BUCKET", "ACCESS_KEY", "SECRET_KEY"])?;
     let objects = AmazonS3Builder::new()
         .with_endpoint(endpoint)
         .with_allow_http(true)
@@ -110,6 +139,19 @@ fn s3(bucket: Option<&str>) -> Option<AmazonS3> {
         .with_secret_access_key(secret_key)
         .build();
     Some(objects.expect("the environment describes a bucket"))
+}
+
+/// Connects to the Azure that the environment names.
+fn azure() -> Option<MicrosoftAzure> {
+    let [endpoint, account, key, container] = service("AZURE", ["ENDPOINT", "ACCOUNT", "KEY", "CONTAINER"])?;
+    let objects = MicrosoftAzureBuilder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_account(account)
+        .with_access_key(key)
+        .with_container_name(container)
+        .build();
+    Some(objects.expect("the environment describes a container"))
 }
 
 /// Tells runs apart that share a bucket.
@@ -136,8 +178,10 @@ where
         panic!("{error:?}");
     }
     assert_eq!(bucket.counted.unfinished_uploads(), 0, "an upload was neither completed nor aborted");
-    // S3 is kept for others.
-    let paths = bucket.objects.list(None).map_ok(|meta| meta.location);
+    // The servers are kept for others.
+    let listed: object_store::Result<Vec<Path>> =
+        bucket.objects.list(None).map_ok(|meta| meta.location).try_collect().await;
+    let paths = futures::stream::iter(listed.expect("what a case leaves can be listed").into_iter().map(Ok));
     let deleted: object_store::Result<Vec<Path>> = bucket.objects.delete_stream(Box::pin(paths)).try_collect().await;
     deleted.expect("what a case leaves can be removed");
 }
@@ -157,6 +201,18 @@ macro_rules! on_every_store {
             use crate::{Bucket, run};
             $(#[tokio::test] async fn $case() { run(Bucket::s3(stringify!($case)), super::$case).await; })*
         }
+        mod versity {
+            use crate::{Bucket, run};
+            $(#[tokio::test] async fn $case() { run(Bucket::versity(stringify!($case)), super::$case).await; })*
+        }
+        mod azure {
+            use crate::{Bucket, run};
+            $(#[tokio::test] async fn $case() { run(Bucket::azure(stringify!($case)), super::$case).await; })*
+        }
+        mod gcs {
+            use crate::{Bucket, run};
+            $(#[tokio::test] async fn $case() { run(Bucket::google().await, super::$case).await; })*
+        }
     };
 }
 use on_every_store;
@@ -171,7 +227,7 @@ fn by_tag(text: &str) -> Reference {
 
 #[tokio::test]
 async fn a_bucket_that_does_not_exist_is_not_taken_for_an_empty_one() {
-    let Some(objects) = s3(Some("no-such-bucket-here")) else { return };
+    let Some(objects) = s3("S3", Some("no-such-bucket-here")) else { return };
     let store = Store::new(Arc::new(objects), StoreOptions::default());
     let repository = store.repository(&"app".parse().expect("a name"));
     let results = [

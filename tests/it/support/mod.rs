@@ -1,7 +1,10 @@
 //! What the tests share.
 
+pub(crate) mod azure;
 pub(crate) mod docker;
 pub(crate) mod fake_docker;
+#[path = "../../../storage-layout/tests/contract/google.rs"]
+pub(crate) mod google;
 pub(crate) mod image;
 pub(crate) mod proxy;
 pub(crate) mod registry;

@@ -8,9 +8,23 @@ pub(crate) fn oci_store() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oci-store"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if ["AWS_", "OCI_STORE_", "DOCKER_", "HTTP", "http", "CI", "NO_COLOR"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        if [
+            "AWS_",
+            "AZURE_",
+            "GOOGLE_",
+            "GCE_",
+            "STORAGE_",
+            "CLOUDSDK_",
+            "IDENTITY_",
+            "OCI_STORE_",
+            "DOCKER_",
+            "HTTP",
+            "http",
+            "CI",
+            "NO_COLOR",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
         {
             command.env_remove(name);
         }

@@ -1,0 +1,253 @@
+//! Azure Blob Storage.
+
+mod block_blobs;
+mod connection_string;
+mod credentials;
+mod environment;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use object_store::azure::{AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder};
+use object_store::path::Path;
+use object_store::{CredentialProvider, ObjectStore};
+use tokio::time::timeout;
+
+use super::error::{Error, Kind};
+use super::failure::Cause;
+use super::http::{Limits, Observed, Pace, client_options};
+use super::preflight::{Preflight, Words};
+use super::routed::RoutedStore;
+use super::{Intent, Options, Secret};
+use block_blobs::BlockBlobs;
+use environment::Settings;
+
+/// How to reach a container of Azure's. What is absent here is looked up where Azure's own tools look: in the environment,
+/// with the identity of the machine, at the login of `az`.
+#[derive(Clone, Debug, Default)]
+pub struct AzureConfig {
+    /// The storage account.
+    pub account_name: Option<String>,
+    /// A key of the account, in base64.
+    pub account_key: Option<Secret>,
+    /// Which credentials to use if there are several.
+    pub credential_type: Option<CredentialType>,
+    /// The application, or the managed identity, to log in as.
+    pub client_id: Option<String>,
+    /// The directory that the application is in.
+    pub tenant_id: Option<String>,
+    /// The secret of the application.
+    pub secret: Option<Secret>,
+    /// A shared access signature, as the portal writes it.
+    pub sas_token: Option<Secret>,
+    /// Account, key or signature, and address in one text, as the portal writes it.
+    pub connection_string: Option<Secret>,
+    /// The URL of the account's blobs, where it is not `https://ACCOUNT.blob.core.windows.net`.
+    pub endpoint: Option<String>,
+    /// What all backends have.
+    pub options: Options,
+}
+
+/// A kind of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialType {
+    /// What is there: an application's secret, else a workload's token, else the machine's identity, else the login of `az`.
+    Default,
+    /// A key of the account.
+    SharedKey,
+    /// A shared access signature.
+    SasToken,
+    /// The secret of an application.
+    ClientSecret,
+    /// The token of a workload, in a file.
+    WorkloadIdentity,
+    /// The identity of the machine.
+    ManagedIdentity,
+    /// The login of `az`.
+    AzureCli,
+    /// None, for containers open to everyone.
+    Anonymous,
+}
+
+impl CredentialType {
+    const ALL: [Self; 8] = [
+        Self::Default,
+        Self::SharedKey,
+        Self::SasToken,
+        Self::ClientSecret,
+        Self::WorkloadIdentity,
+        Self::ManagedIdentity,
+        Self::AzureCli,
+        Self::Anonymous,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default_credentials",
+            Self::SharedKey => "shared_key",
+            Self::SasToken => "sas_token",
+            Self::ClientSecret => "client_secret",
+            Self::WorkloadIdentity => "workload_identity",
+            Self::ManagedIdentity => "managed_identity",
+            Self::AzureCli => "azure_cli",
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
+impl fmt::Display for CredentialType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for CredentialType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.into_iter().map(Self::as_str).collect();
+            format!("it is none of {}", known.join(", "))
+        })
+    }
+}
+
+type Credentials = Arc<dyn CredentialProvider<Credential = AzureCredential>>;
+
+impl AzureConfig {
+    pub(super) async fn connect(
+        &self,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        self.connect_within(&Limits::default(), &settings, bucket, root, intent).await
+    }
+
+    async fn connect_within(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        check_container(bucket)?;
+        match timeout(limits.total, self.open(limits, settings, bucket, root, intent)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Error::new(
+                Kind::Unavailable,
+                format!("{} did not answer within {} seconds", place(settings, bucket), limits.total.as_secs()),
+            )
+            .with_hint("check the address, the network and the proxy, then try again")),
+        }
+    }
+
+    async fn open(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        let credentials = credentials::of(self, settings, limits)?;
+        let build =
+            |pace: Pace, observed: Option<&Observed>| self.build(settings, bucket, &credentials, pace, observed);
+        let observed = Observed::default();
+        let store = build(Pace::Preflight { request: limits.request, retries: limits.retries }, Some(&observed))?;
+        let place = place(settings, bucket);
+        let own_endpoint = settings.own_endpoint;
+        let words = &WORDS;
+        let preflight = Preflight { store: &store, observed: &observed, place, own_endpoint, root, intent, words };
+        preflight.run().await.map_err(|refused| refused.error)?;
+        Ok(Arc::new(BlockBlobs::new(RoutedStore {
+            meta: Arc::new(build(Pace::Meta, None)?),
+            get: Arc::new(build(Pace::Get, None)?),
+            put: Arc::new(build(Pace::Put, None)?),
+            storage_class: None,
+        })))
+    }
+
+    fn build(
+        &self,
+        settings: &Settings,
+        container: &str,
+        credentials: &Credentials,
+        pace: Pace,
+        observed: Option<&Observed>,
+    ) -> Result<MicrosoftAzure, Error> {
+        let options = &self.options;
+        let client = client_options(options, Some(&settings.endpoint), &settings.no_proxy, options.ca_file.as_deref())?;
+        let mut builder = MicrosoftAzureBuilder::new()
+            .with_account(&settings.account)
+            .with_container_name(container)
+            .with_endpoint(settings.endpoint.clone())
+            .with_credentials(Arc::clone(credentials))
+            .with_skip_signature(settings.is_anonymous())
+            .with_client_options(pace.limit(client))
+            .with_retry(pace.retries(options.retries));
+        if let Some(observed) = observed {
+            builder = builder.with_http_connector(observed.clone());
+        }
+        builder.build().map_err(|error| {
+            Error::usage(format!("cannot set up a client for container \"{container}\"")).with_source(Cause::of(&error))
+        })
+    }
+}
+
+fn place(settings: &Settings, container: &str) -> String {
+    format!("container \"{container}\" at {}", settings.endpoint)
+}
+
+/// Refuses what cannot stand in a URL. The store itself has stricter rules and says so.
+fn check_container(container: &str) -> Result<(), Error> {
+    super::check_bucket(container)?;
+    if container.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'$')) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("\"{}\" cannot be a container", container.escape_debug()))
+        .with_hint("the name of a container is made of lower-case letters, digits and dashes"))
+}
+
+const WORDS: Words = Words {
+    protocol: "Azure Blob Storage",
+    endpoint: "--endpoint and --account-name (AZURE_STORAGE_ACCOUNT)",
+    not_found: "create it, or check its name and --account-name (AZURE_STORAGE_ACCOUNT)",
+    unreachable: "check --account-name (AZURE_STORAGE_ACCOUNT), the network and --proxy; clouds other than the public one need \
+                  --endpoint",
+    rights_to_read: "the role \"Storage Blob Data Reader\" on the container; of a shared access signature, read and list",
+    rights_to_write: "the role \"Storage Blob Data Contributor\" on the container; of a shared access signature, read, list, \
+                      create, write and delete",
+    refused: |code| match code {
+        "AuthenticationFailed" => {
+            "check that the key or signature belongs to this account and has not expired, and that this machine's clock is \
+             right (AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_CONNECTION_STRING)"
+        }
+        "InvalidAuthenticationInfo" => {
+            "the login is of another tenant or for another service: check --tenant-id (AZURE_TENANT_ID), or log in again \
+             with `az login`"
+        }
+        _ => "give credentials: AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, or a login (--credential-type)",
+    },
+    denied: |code| match code {
+        "KeyBasedAuthenticationNotPermitted" => {
+            Some("the account takes no keys: use a login instead, with --credential-type default_credentials")
+        }
+        "AuthorizationFailure" | "AuthorizationSourceIPMismatch" => Some(
+            "check the key or signature (AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN), and whether the account's firewall \
+                 lets this machine in",
+        ),
+        "AuthorizationProtocolMismatch" => Some("the signature is for https only"),
+        "AuthorizationResourceTypeMismatch" | "AuthorizationServiceMismatch" => {
+            Some("the signature is not for blobs and containers: make one with srt=co and ss=b")
+        }
+        "PublicAccessNotPermitted" => Some("the account is not open to everyone: give credentials"),
+        "AccountIsDisabled" | "ContainerDisabled" => Some("it is disabled: ask whoever runs the account"),
+        _ => None,
+    },
+};

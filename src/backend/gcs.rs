@@ -1,0 +1,195 @@
+//! Google Cloud Storage, by its XML API.
+
+mod credentials;
+mod environment;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
+use object_store::path::Path;
+use object_store::{CredentialProvider, HeaderMap, HeaderValue, ObjectStore};
+use tokio::time::timeout;
+
+use super::error::{Error, Kind};
+use super::failure::Cause;
+use super::http::{Limits, Observed, Pace, client_options};
+use super::preflight::{Preflight, Words};
+use super::routed::RoutedStore;
+use super::{Intent, Options};
+use environment::Settings;
+
+/// The header that names the project whom requests are billed to.
+const QUOTA_PROJECT: &str = "x-goog-user-project";
+
+/// How to reach a bucket of Google's. What is absent here is looked up where Google's own tools look: in the environment,
+/// in the file that `gcloud` writes, at the machine's metadata server.
+#[derive(Clone, Debug, Default)]
+pub struct GcsConfig {
+    /// The project that requests are counted against and billed to, where that is not the bucket's.
+    pub project_id: Option<String>,
+    /// A JSON file with credentials of any type: service account, user, external account, impersonation.
+    pub keyfile: Option<PathBuf>,
+    /// The URL of a store other than Google's. Without a key file, a plain `http://` one gets no credentials.
+    pub endpoint: Option<String>,
+    /// What all backends have.
+    pub options: Options,
+}
+
+type Credentials = Arc<dyn CredentialProvider<Credential = GcpCredential>>;
+
+impl GcsConfig {
+    pub(super) async fn connect(
+        &self,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        self.connect_within(&Limits::default(), &settings, bucket, root, intent).await
+    }
+
+    async fn connect_within(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        check_bucket(bucket)?;
+        match timeout(limits.total, self.open(limits, settings, bucket, root, intent)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Error::new(
+                Kind::Unavailable,
+                format!("{} did not answer within {} seconds", place(settings, bucket), limits.total.as_secs()),
+            )
+            .with_hint("check the address, the network and the proxy, then try again")),
+        }
+    }
+
+    async fn open(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+        intent: Intent,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        let credentials = credentials::of(settings, limits, self.options.proxy.as_ref())?;
+        let preflight = Pace::Preflight { request: limits.request, retries: limits.retries };
+        let mut project = settings.project.as_deref();
+        loop {
+            let clients = Clients { config: self, settings, bucket, project, credentials: &credentials };
+            let observed = Observed::default();
+            let store = clients.build(preflight, Some(&observed))?;
+            let place = place(settings, bucket);
+            let own_endpoint = settings.endpoint.is_some();
+            let words = &WORDS;
+            let checked =
+                Preflight { store: &store, observed: &observed, place, own_endpoint, root, intent, words }.run().await;
+            match checked {
+                Ok(()) => {
+                    return Ok(Arc::new(RoutedStore {
+                        meta: Arc::new(clients.build(Pace::Meta, None)?),
+                        get: Arc::new(clients.build(Pace::Get, None)?),
+                        put: Arc::new(clients.build(Pace::Put, None)?),
+                        storage_class: None,
+                    }));
+                }
+                // The bucket's owner has others pay. The project of the environment is used for that and nothing else: most
+                // accounts may not bill what they read to a project that is named there.
+                Err(refused)
+                    if refused.code.as_deref() == Some("UserProjectMissing")
+                        && project.is_none()
+                        && settings.ambient_project.is_some() =>
+                {
+                    project = settings.ambient_project.as_deref();
+                }
+                Err(refused) => return Err(refused.error),
+            }
+        }
+    }
+}
+
+/// Builds clients: the same address and identity, different time limits.
+struct Clients<'a> {
+    config: &'a GcsConfig,
+    settings: &'a Settings,
+    bucket: &'a str,
+    project: Option<&'a str>,
+    credentials: &'a Credentials,
+}
+
+impl Clients<'_> {
+    fn build(&self, pace: Pace, observed: Option<&Observed>) -> Result<GoogleCloudStorage, Error> {
+        let Self { config, settings, bucket, .. } = self;
+        let options = &config.options;
+        let endpoint = settings.endpoint.as_deref();
+        let mut client = client_options(options, endpoint, &settings.no_proxy, options.ca_file.as_deref())?;
+        if let Some(project) = self.project {
+            let value = HeaderValue::from_str(project).map_err(|_| {
+                Error::usage(format!("\"{}\" cannot be a project", project.escape_debug()))
+                    .with_hint("pass the ID of a project as --project-id")
+            })?;
+            let mut headers = HeaderMap::new();
+            headers.insert(QUOTA_PROJECT, value);
+            client = client.with_default_headers(headers);
+        }
+        let mut builder = GoogleCloudStorageBuilder::new()
+            .with_bucket_name(*bucket)
+            .with_client_options(pace.limit(client))
+            .with_retry(pace.retries(options.retries))
+            // Given also to nobody: writes of `object_store` send a token even when they are told to send none.
+            .with_credentials(Arc::clone(self.credentials))
+            .with_skip_signature(settings.is_anonymous());
+        if let Some(endpoint) = endpoint {
+            builder = builder.with_base_url(endpoint);
+        }
+        if let Some(observed) = observed {
+            builder = builder.with_http_connector(observed.clone());
+        }
+        builder.build().map_err(|error| {
+            Error::usage(format!("cannot set up a client for bucket \"{bucket}\"")).with_source(Cause::of(&error))
+        })
+    }
+}
+
+fn place(settings: &Settings, bucket: &str) -> String {
+    let place = settings.endpoint.as_deref().unwrap_or("Google Cloud Storage");
+    format!("bucket \"{bucket}\" at {place}")
+}
+
+/// Refuses what cannot stand in a URL. The store itself has stricter rules and says so.
+fn check_bucket(bucket: &str) -> Result<(), Error> {
+    super::check_bucket(bucket)?;
+    if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("\"{}\" cannot be a bucket of Google's", bucket.escape_debug()))
+        .with_hint("the name of a bucket is made of lower-case letters, digits, dots, dashes and underscores"))
+}
+
+const WORDS: Words = Words {
+    protocol: "Google Cloud Storage",
+    endpoint: "--endpoint (STORAGE_EMULATOR_HOST)",
+    not_found: "create it, or check its name",
+    unreachable: "check the network and --proxy",
+    rights_to_read: "the role roles/storage.objectViewer on the bucket",
+    rights_to_write: "the role roles/storage.objectUser on the bucket (storage.objects.list, get, create and delete)",
+    refused: |_| {
+        "the login has ended or is not for this bucket: log in again with `gcloud auth application-default login`, or set \
+         GOOGLE_APPLICATION_CREDENTIALS to another key file"
+    },
+    denied: |code| match code {
+        "UserProjectMissing" => Some("who asks pays for this bucket: name the project to bill with --project-id"),
+        "UserProjectAccessDenied" => Some(
+            "the account may not bill to that project: it needs roles/serviceusage.serviceUsageConsumer there, or another \
+             --project-id (or quota_project_id in the key file)",
+        ),
+        "AccountProblem" | "UserProjectAccountProblem" => Some("check the billing of the project"),
+        _ => None,
+    },
+};
