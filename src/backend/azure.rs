@@ -14,9 +14,8 @@ use std::sync::Arc;
 use object_store::azure::{AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::path::Path;
 use object_store::{CredentialProvider, ObjectStore};
-use tokio::time::timeout;
 
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, in_time};
 use super::failure::Cause;
 use super::http::{Limits, Observed, Pace, client_options};
 use super::preflight::{Preflight, Words};
@@ -137,14 +136,8 @@ impl AzureConfig {
         intent: Intent,
     ) -> Result<Arc<dyn ObjectStore>, Error> {
         check_container(bucket)?;
-        match timeout(limits.total, self.open(limits, settings, bucket, root, intent)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(Error::new(
-                Kind::Unavailable,
-                format!("{} did not answer within {} seconds", place(settings, bucket), limits.total.as_secs()),
-            )
-            .with_hint("check the address, the network and the proxy, then try again")),
-        }
+        let opening = self.open(limits, settings, bucket, root, intent);
+        in_time(limits.total, &place(settings, bucket), opening).await
     }
 
     async fn open(

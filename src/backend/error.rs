@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use super::location::InvalidLocation;
 
@@ -68,6 +69,19 @@ impl Error {
     pub fn hints(&self) -> Vec<String> {
         self.hints.clone()
     }
+}
+
+/// Bounds the opening of `place`: whatever hangs, the user hears of it while still looking.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    place: &str,
+    opening: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| {
+        let message = format!("{place} did not answer within {} seconds", limit.as_secs());
+        Err(Error::new(Kind::Unavailable, message)
+            .with_hint("check the address, the network and the proxy, then try again"))
+    })
 }
 
 impl fmt::Display for Error {

@@ -14,9 +14,8 @@ use aws_config::profile::ProfileFileRegionProvider;
 use object_store::aws::{AwsCredentialProvider, resolve_bucket_region};
 use object_store::path::Path;
 use object_store::{ObjectStore, StaticCredentialProvider};
-use tokio::time::timeout;
 
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, in_time};
 use super::failure::joined;
 use super::http::{Limits, Observed, Pace};
 use super::routed::RoutedStore;
@@ -83,14 +82,9 @@ impl S3Config {
     ) -> Result<Arc<dyn ObjectStore>, Error> {
         check_bucket(bucket)?;
         let place = settings.endpoint.clone().unwrap_or_else(|| "Amazon S3".to_owned());
-        match timeout(limits.total, self.open(limits, settings, bucket, root, intent)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(Error::new(
-                Kind::Unavailable,
-                format!("bucket \"{bucket}\" at {place} did not answer within {} seconds", limits.total.as_secs()),
-            )
-            .with_hint("check the address, the network and the proxy, then try again")),
-        }
+        // The credential chain makes a future of some 25 KiB.
+        let opening = Box::pin(self.open(limits, settings, bucket, root, intent));
+        in_time(limits.total, &format!("bucket \"{bucket}\" at {place}"), opening).await
     }
 
     async fn open(

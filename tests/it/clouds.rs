@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use object_store::ObjectStore;
@@ -141,7 +140,6 @@ fn without_credentials_what_was_tried_is_told_soon() {
         ("azure pull b/app:v1 -i oci:o -a acct", "looked at, in this order: --connection-string"),
     ] {
         for metadata in [silent.as_str(), "127.0.0.1:1"] {
-            let begun = Instant::now();
             let ran = in_folder(folder.path(), line, |command| {
                 command
                     .env("GCE_METADATA_HOST", metadata)
@@ -152,7 +150,6 @@ fn without_credentials_what_was_tried_is_told_soon() {
             });
             assert!(matches!(ran.code, Some(12 | 14)), "{ran:#?}");
             assert!(ran.stderr.contains(tried) && ran.stderr.contains(metadata), "{ran:#?}");
-            assert!(begun.elapsed() < Duration::from_secs(15), "{ran:#?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// What the fake daemon answers.
 #[derive(Clone, Debug)]
@@ -30,22 +30,29 @@ pub(crate) type Script = dyn Fn(&str, &str) -> Option<Reply> + Send + Sync;
 #[derive(Debug)]
 pub(crate) struct FakeDocker {
     folder: tempfile::TempDir,
-    requests: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Seen>,
+}
+
+/// The requests that came.
+#[derive(Debug, Default)]
+struct Seen {
+    requests: Mutex<Vec<String>>,
+    changed: Condvar,
 }
 
 impl FakeDocker {
     pub(crate) fn new(script: impl Fn(&str, &str) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let listener = UnixListener::bind(folder.path().join("docker.sock")).expect("the path is short");
-        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (seen, script): (_, Arc<Script>) = (Arc::clone(&requests), Arc::new(script));
+        let seen: Arc<Seen> = Arc::default();
+        let (kept, script): (_, Arc<Script>) = (Arc::clone(&seen), Arc::new(script));
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(client), seen, script) = (client, Arc::clone(&seen), Arc::clone(&script)) else { return };
                 std::thread::spawn(move || answer(client, &seen, script.as_ref()));
             }
         });
-        Self { folder, requests }
+        Self { folder, seen: kept }
     }
 
     pub(crate) fn host(&self) -> String {
@@ -54,11 +61,18 @@ impl FakeDocker {
 
     /// Returns the requests that came, such as `GET /_ping`.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().expect("nothing panics while holding it").clone()
+        self.seen.requests.lock().expect("nothing panics while holding it").clone()
+    }
+
+    /// Waits until a request came.
+    pub(crate) fn wait_for(&self, request: &str) {
+        let requests = self.seen.requests.lock().expect("nothing panics while holding it");
+        let waited = self.seen.changed.wait_while(requests, |requests| !requests.iter().any(|seen| seen == request));
+        drop(waited.expect("nothing panics while holding it"));
     }
 }
 
-fn answer(client: UnixStream, seen: &Mutex<Vec<String>>, script: &Script) {
+fn answer(client: UnixStream, seen: &Seen, script: &Script) {
     let mut reader = BufReader::new(client.try_clone().expect("a socket is cloned"));
     let mut head = Vec::new();
     loop {
@@ -73,7 +87,8 @@ fn answer(client: UnixStream, seen: &Mutex<Vec<String>>, script: &Script) {
     }
     let mut words = head[0].split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    seen.lock().expect("nothing panics while holding it").push(format!("{method} {path}"));
+    seen.requests.lock().expect("nothing panics while holding it").push(format!("{method} {path}"));
+    seen.changed.notify_all();
     if head.iter().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked")) {
         read_chunks(&mut reader);
     }
