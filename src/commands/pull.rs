@@ -132,11 +132,12 @@ async fn pull_docker(
     // What the daemon is asked for is one image where the choice is ours: its own messages name no platform that is there.
     let chosen = match platform {
         Some(platform) if root.is_index() => {
-            let chosen =
-                platform.choose(root.manifests()).map_err(|error| CommandError::because(attempted.clone(), error))?;
-            chosen.digest.clone()
+            let chosen = platform.choose(root.manifests());
+            let digest = chosen.map_err(|error| CommandError::because(attempted.clone(), error))?.digest.clone();
+            let manifest = repository.get_manifest(&Reference::Digest(digest)).await;
+            manifest.map_err(|error| CommandError::because(attempted.clone(), error))?
         }
-        _ => root.digest().clone(),
+        _ => root.clone(),
     };
     let (final_repository, final_tag) = split_name(name)?;
     let asked = context.unless_stopped(format!("pulling {}", request.reference()), async {
@@ -148,10 +149,6 @@ async fn pull_docker(
         Ok((engine, daemon, tally, route))
     });
     let (engine, daemon, tally, route) = asked.await?;
-    let chosen = repository
-        .get_manifest(&Reference::Digest(chosen))
-        .await
-        .map_err(|error| CommandError::because(attempted.clone(), error))?;
     let pulling = Pulling { engine: &engine, repository, root: &chosen, name: &final_repository, tag: &final_tag };
     match route {
         Route::Registry(bridge) => {
