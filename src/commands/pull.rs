@@ -15,7 +15,7 @@ use super::{Context, ImagePlace};
 use crate::archive::{self, ArchivePlace, Spool, TargetOptions};
 use crate::backend::{BackendConfig, BucketRef, Intent};
 use crate::docker::{Daemon, DockerEngine, Error as DockerError, LocalImage, Transport};
-use crate::transfer::{BlobStatus, BucketSource, CopiedBlob, CopyOptions, PlatformFilter, Source, copy_image};
+use crate::transfer::{BlobStatus, CopiedBlob, CopyOptions, PlatformFilter, RepositorySource, Source, copy_image};
 use crate::ui::{CommandError, ExitStatus};
 
 /// What to pull, and where to.
@@ -100,7 +100,7 @@ async fn pull_archive(
         // A docker-save file holds one image; it is for this machine unless the user says otherwise.
         platforms.push(PlatformFilter::host());
     }
-    let source = BucketSource::new(repository.clone(), Reference::Digest(root.digest().clone()));
+    let source = RepositorySource::new(Arc::new(repository.clone()), Reference::Digest(root.digest().clone()));
     let target = archive::open_target(place, &TargetOptions { name: Some(request.default_name()) }).map_err(because)?;
     let options = CopyOptions { platforms, jobs: context.settings.jobs };
     let copied = context.unless_stopped(format!("pulling to {place}"), async {
@@ -234,7 +234,8 @@ impl Pulling<'_> {
         let of_docker = |error: DockerError| CommandError::because(attempted, error);
         let name = format!("{}:{}", self.name, self.tag);
         let work = context.unless_stopped(format!("pulling {name}"), async {
-            let source = BucketSource::new(self.repository.clone(), Reference::Digest(self.root.digest().clone()));
+            let source =
+                RepositorySource::new(Arc::new(self.repository.clone()), Reference::Digest(self.root.digest().clone()));
             let image = if self.root.is_index() {
                 let own = daemon.platform.parse().unwrap_or_else(|_| PlatformFilter::host());
                 let chosen = platform.unwrap_or(&own).choose(self.root.manifests()).map_err(because)?;
@@ -252,7 +253,8 @@ impl Pulling<'_> {
             let spool = Spool::create(label, &context.settings.spool_dir).await.map_err(because)?;
             let target = spool.target(&name).map_err(because)?;
             let options = CopyOptions { platforms: Vec::new(), jobs: context.settings.jobs };
-            let source = BucketSource::new(self.repository.clone(), Reference::Digest(image.digest().clone()));
+            let source =
+                RepositorySource::new(Arc::new(self.repository.clone()), Reference::Digest(image.digest().clone()));
             let copied = copy_image(&source, target.as_ref(), &options, &context.reporter).await.map_err(because)?;
             tracing::info!("the daemon reads the archive");
             let loaded = self.engine.load(spool, &name).await.map_err(of_docker)?;

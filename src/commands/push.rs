@@ -15,8 +15,8 @@ use crate::archive::{self, ArchivePlace, SourceOptions, Spool};
 use crate::backend::{BackendConfig, BucketRef, Intent};
 use crate::docker::{Daemon, DockerEngine, Error as DockerError, LocalImage, Transport};
 use crate::transfer::{
-    BlobStatus, BucketSource, BucketTarget, Copied, CopiedBlob, CopyOptions, Error as TransferError, PlatformFilter,
-    Source, copy_image,
+    BlobStatus, Copied, CopiedBlob, CopyOptions, Error as TransferError, PlatformFilter, RepositorySource,
+    RepositoryTarget, Source, copy_image,
 };
 use crate::ui::{CommandError, ExitStatus};
 
@@ -73,7 +73,7 @@ async fn push_archive(
         .open(&request.backend, &request.place.bucket, Intent::Write)
         .await
         .map_err(|error| CommandError::because(attempted.clone(), error))?;
-    let target = BucketTarget::new(store.repository(&request.place.repository), tag.clone());
+    let target = RepositoryTarget::new(Arc::new(store.repository(&request.place.repository)), Some(tag.clone()));
     let options = CopyOptions { platforms: request.platforms.clone(), jobs: context.settings.jobs };
     let copied = context.unless_stopped(format!("pushing {place}"), async {
         copy_image(source.as_ref(), &target, &options, &context.reporter).await.map_err(because)
@@ -228,7 +228,7 @@ impl Pushing<'_> {
             self.engine.save(self.image, &mut spool).await.map_err(|error| CommandError::because(attempted, error))?;
             tracing::info!("the daemon has written the archive");
             let source = spool.source(self.daemon.is_containerd).await.map_err(because)?;
-            let target = BucketTarget::new(self.repository.clone(), self.tag.clone());
+            let target = RepositoryTarget::new(Arc::new(self.repository.clone()), Some(self.tag.clone()));
             let platforms = self.platform.cloned().into_iter().collect();
             let options = CopyOptions { platforms, jobs: context.settings.jobs };
             copy_image(source.as_ref(), &target, &options, &context.reporter).await.map_err(because)
@@ -285,12 +285,12 @@ pub(super) async fn contents(
     tally: &Tally,
 ) -> Result<Vec<CopiedBlob>, crate::transfer::Error> {
     let mut manifests = vec![root.clone()];
-    let source = BucketSource::new(repository.clone(), Reference::Digest(root.digest().clone()));
+    let source = RepositorySource::new(Arc::new(repository.clone()), Reference::Digest(root.digest().clone()));
     for child in root.manifests() {
         match source.manifest(child).await {
             Ok(manifest) => manifests.push(manifest),
             // A sparse index is legal.
-            Err(crate::transfer::Error::Bucket(error)) if error.is_not_found() => {}
+            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
     }

@@ -34,3 +34,14 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+impl Error {
+    /// Tells whether what was asked for is confirmed to be absent.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Bucket(error) => error.is_not_found(),
+            Self::NotFound(_) => true,
+            Self::Invalid(_) | Self::NoPlatform { .. } | Self::File { .. } => false,
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! A bucket, an archive, a daemon and a remote registry are each a [`Source`], a [`Target`] or both, and [`copy_image`] is the
 //! one routine between them: children first, manifests after their blobs, the name last.
 
+mod bucket;
 mod copy;
 mod error;
 mod platform;
@@ -17,7 +18,7 @@ pub use copy::{Copied, CopiedBlob, CopyOptions, copy_image};
 pub use error::Error;
 pub use platform::PlatformFilter;
 pub use report::{BlobProgress, BlobStatus, Reporter};
-pub use repository::{BucketSource, BucketTarget};
+pub use repository::{Repository, RepositorySource, RepositoryTarget};
 
 /// Where an image is read from.
 #[async_trait]

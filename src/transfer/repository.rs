@@ -1,73 +1,112 @@
-//! A repository of a bucket as a place to copy from and to.
+//! A repository as a place to copy from and to.
+
+use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use storage_layout::{ByteStream, Descriptor, Error as BucketError, Manifest, Reference, Repository, Tag};
+use storage_layout::{ByteStream, Descriptor, Digest, Manifest, Reference, Tag};
 
 use super::{Error, Source, Target};
 
-/// An image in a bucket, to be read.
+/// What a bucket's repository and a remote registry's have in common: manifests by tag or digest, blobs, tags, referrers.
+#[async_trait]
+pub trait Repository: Send + Sync + fmt::Debug {
+    /// Returns a manifest, verified.
+    ///
+    /// # Errors
+    /// [`Error::is_not_found`] if there is none.
+    async fn get_manifest(&self, reference: &Reference) -> Result<Manifest, Error>;
+
+    /// Stores a manifest, whose blobs are there already, and then sets `tags` to it.
+    async fn put_manifest(&self, manifest: &Manifest, tags: &[Tag]) -> Result<(), Error>;
+
+    /// Deletes a manifest, and with it the tags that name it.
+    ///
+    /// # Errors
+    /// [`Error::is_not_found`] if there is none.
+    async fn delete_manifest(&self, digest: &Digest) -> Result<(), Error>;
+
+    /// Tells whether a blob is there, with its size. A blob that can be had without sending it, from elsewhere in the same
+    /// bucket or registry, is there afterwards.
+    async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, Error>;
+
+    /// Returns a blob's bytes. They need not be verified: every target does that.
+    ///
+    /// # Errors
+    /// [`Error::is_not_found`] if there is none.
+    async fn get_blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error>;
+
+    /// Stores a blob. It becomes visible only if the bytes have the descriptor's digest and size.
+    async fn put_blob(&self, descriptor: &Descriptor, body: ByteStream) -> Result<(), Error>;
+
+    /// Returns all tags, in byte order.
+    ///
+    /// # Errors
+    /// [`Error::is_not_found`] if there is no such repository.
+    async fn tags(&self) -> Result<Vec<Tag>, Error>;
+
+    /// Returns descriptors of the manifests whose subject is `subject`. Nothing refers to a subject that does not exist.
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error>;
+}
+
+/// What a reference names in a repository, to be read.
 #[derive(Debug)]
-pub struct BucketSource {
-    repository: Repository,
+pub struct RepositorySource {
+    repository: Arc<dyn Repository>,
     reference: Reference,
 }
 
-impl BucketSource {
+impl RepositorySource {
     /// Makes a source of what `reference` stands for. Nothing is read yet.
-    pub fn new(repository: Repository, reference: Reference) -> Self {
+    pub fn new(repository: Arc<dyn Repository>, reference: Reference) -> Self {
         Self { repository, reference }
     }
 }
 
 #[async_trait]
-impl Source for BucketSource {
+impl Source for RepositorySource {
     async fn root(&self) -> Result<Manifest, Error> {
-        Ok(self.repository.get_manifest(&self.reference).await?)
+        self.repository.get_manifest(&self.reference).await
     }
 
     async fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest, Error> {
-        Ok(self.repository.get_manifest(&Reference::Digest(descriptor.digest.clone())).await?)
+        self.repository.get_manifest(&Reference::Digest(descriptor.digest.clone())).await
     }
 
     async fn blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error> {
-        Ok(self.repository.read_blob(&descriptor.digest).await?.stream)
+        self.repository.get_blob(descriptor).await
     }
 }
 
-/// A tag in a bucket, to be written.
+/// A repository, and the tag to set in it.
 #[derive(Debug)]
-pub struct BucketTarget {
-    repository: Repository,
-    tag: Tag,
+pub struct RepositoryTarget {
+    repository: Arc<dyn Repository>,
+    tags: Vec<Tag>,
 }
 
-impl BucketTarget {
-    /// Makes a target that will set `tag`. Nothing is written yet.
-    pub fn new(repository: Repository, tag: Tag) -> Self {
-        Self { repository, tag }
+impl RepositoryTarget {
+    /// Makes a target that will set `tag`, or with none leave an image that only its digest names. Nothing is written yet.
+    pub fn new(repository: Arc<dyn Repository>, tag: Option<Tag>) -> Self {
+        Self { repository, tags: tag.into_iter().collect() }
     }
 }
 
 #[async_trait]
-impl Target for BucketTarget {
+impl Target for RepositoryTarget {
     async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
-        match self.repository.adopt_blob(&descriptor.digest).await {
-            Ok(stat) => Ok(stat.size == descriptor.size),
-            Err(BucketError::BlobUnknown(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        self.repository.has_blob(descriptor).await
     }
 
     async fn put_blob(&self, descriptor: &Descriptor, body: ByteStream) -> Result<(), Error> {
-        self.repository.put_blob(&descriptor.digest, Some(descriptor.size), body).await?;
-        Ok(())
+        self.repository.put_blob(descriptor, body).await
     }
 
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
-        Ok(self.repository.put_manifest(manifest, &[]).await?)
+        self.repository.put_manifest(manifest, &[]).await
     }
 
     async fn commit(&self, root: &Manifest) -> Result<(), Error> {
-        Ok(self.repository.put_manifest(root, std::slice::from_ref(&self.tag)).await?)
+        self.repository.put_manifest(root, &self.tags).await
     }
 }

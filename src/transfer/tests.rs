@@ -18,8 +18,8 @@ fn tagged(name: &str) -> Reference {
 }
 
 async fn copy(from: &Repository, to: &Repository, platforms: &[&str]) -> Result<Copied, Error> {
-    let source = BucketSource::new(from.clone(), tagged("v1"));
-    let target = BucketTarget::new(to.clone(), "copy".parse().expect("a tag"));
+    let source = RepositorySource::new(Arc::new(from.clone()), tagged("v1"));
+    let target = RepositoryTarget::new(Arc::new(to.clone()), "copy".parse().ok());
     let platforms = platforms.iter().map(|platform| platform.parse().expect("a platform")).collect();
     let reporter: Arc<dyn Reporter> = Arc::new(());
     copy_image(&source, &target, &CopyOptions { platforms, jobs: 3 }, &reporter).await
