@@ -5,6 +5,7 @@
 
 mod cli;
 mod clouds;
+mod compatibility;
 mod crash;
 mod daemons;
 mod docker;

@@ -5,6 +5,7 @@ pub(crate) mod docker;
 pub(crate) mod fake_docker;
 #[path = "../../../storage-layout/tests/contract/google.rs"]
 pub(crate) mod google;
+pub(crate) mod googleapis;
 pub(crate) mod image;
 pub(crate) mod proxy;
 pub(crate) mod registry;

@@ -6,8 +6,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::azure::Azure;
+use super::googleapis::GoogleApis;
 use super::s3::S3;
 use super::service;
+
+/// Debian's, of version 2: without drivers for Azure and Google.
+const DEBIANS: &str = "OCI_STORE_TEST_REGISTRY";
+/// Version 3.
+const THREE: &str = "OCI_STORE_TEST_REGISTRY3";
 
 /// A registry process, ended with the test.
 #[derive(Debug)]
@@ -38,23 +45,44 @@ impl Registry {
 
     /// Starts Docker's registry on a folder.
     pub(crate) fn dockers_on_folder(folder: &Path) -> Option<Self> {
-        Self::dockers(&format!("filesystem: {{rootdirectory: {:?}}}", folder.display().to_string()))
+        let program = service("registry", DEBIANS)?;
+        let storage = format!("filesystem: {{rootdirectory: {:?}}}", folder.display().to_string());
+        Some(Self::dockers(&program, &storage, &[]))
     }
 
     /// Starts Docker's registry on a part of the test bucket.
     pub(crate) fn dockers_on_s3(s3: &S3) -> Option<Self> {
-        Self::dockers(&format!(
+        let storage = format!(
             "s3: {{regionendpoint: {:?}, region: us-east-1, bucket: {:?}, accesskey: {:?}, secretkey: {:?}, secure: false, rootdirectory: {:?}}}",
             s3.endpoint,
             s3.bucket,
             s3.access_key,
             s3.secret_key,
             format!("/{}", s3.root)
-        ))
+        );
+        Some(Self::dockers(&service("registry", DEBIANS)?, &storage, &[]))
     }
 
-    fn dockers(storage: &str) -> Option<Self> {
-        let program = service("registry", "OCI_STORE_TEST_REGISTRY")?;
+    /// Starts Docker's registry on a part of the test container. This version writes append blobs.
+    pub(crate) fn dockers_on_azure(azure: &Azure) -> Option<Self> {
+        let storage = format!(
+            "azure: {{accountname: {:?}, accountkey: {:?}, credentials: {{type: shared_key}}, container: {:?}, serviceurl: {:?}, rootdirectory: {:?}}}",
+            azure.account,
+            azure.key,
+            azure.container,
+            azure.endpoint,
+            format!("/{}/", azure.root)
+        );
+        Some(Self::dockers(&service("registry3", THREE)?, &storage, &[]))
+    }
+
+    /// Starts Docker's registry on a folder of a bucket of fake-gcs-server.
+    pub(crate) fn dockers_on_google(apis: &GoogleApis, bucket: &str, root: &str) -> Option<Self> {
+        let storage = format!("gcs: {{bucket: {bucket:?}, rootdirectory: {:?}}}", format!("/{root}/"));
+        Some(Self::dockers(&service("registry3", THREE)?, &storage, &apis.variables()))
+    }
+
+    fn dockers(program: &str, storage: &str, variables: &[(&str, String)]) -> Self {
         // Taken and given back: the registry cannot tell which port it took. Another process may take it in between; then the
         // registry does not start and the next one is tried.
         for _ in 0..5 {
@@ -66,10 +94,12 @@ impl Registry {
             );
             let file = tempfile::NamedTempFile::new().expect("a file can be made");
             std::fs::write(file.path(), config).expect("a file can be written");
-            let mut child = Command::new(&program)
+            let mut child = Command::new(program)
                 .arg("serve")
                 .arg(file.path())
                 .env_remove("AWS_CA_BUNDLE")
+                .env("OTEL_TRACES_EXPORTER", "none")
+                .envs(variables.iter().map(|(name, value)| (name, value)))
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -77,7 +107,7 @@ impl Registry {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(20) {
                 if TcpStream::connect(&address).is_ok() {
-                    return Some(Self { child, address });
+                    return Self { child, address };
                 }
                 if child.try_wait().expect("it can be asked").is_some() {
                     break;
