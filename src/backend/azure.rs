@@ -158,12 +158,14 @@ impl AzureConfig {
         let words = &WORDS;
         let preflight = Preflight { store: &store, observed: &observed, place, own_endpoint, root, intent, words };
         preflight.run().await.map_err(|refused| refused.error)?;
-        Ok(Arc::new(BlockBlobs::new(RoutedStore {
+        let blocks = Arc::new(build(Pace::Put, None)?);
+        let routed = RoutedStore {
             meta: Arc::new(build(Pace::Meta, None)?),
             get: Arc::new(build(Pace::Get, None)?),
-            put: Arc::new(build(Pace::Put, None)?),
+            put: Arc::<MicrosoftAzure>::clone(&blocks),
             storage_class: None,
-        })))
+        };
+        Ok(Arc::new(BlockBlobs::new(routed, blocks)))
     }
 
     fn build(

@@ -283,6 +283,20 @@ async fn an_append_blob_is_replaced_where_overwriting_was_meant() {
 }
 
 #[tokio::test]
+async fn an_append_blob_is_replaced_by_an_upload_in_blocks() {
+    let (url, requests) = with_append_blob().await;
+    let store = connect(&url, Intent::Write).await.unwrap();
+    let mut upload = store.put_multipart(&Path::from("layer")).await.unwrap();
+    upload.put_part("ab".into()).await.unwrap();
+    upload.put_part("cd".into()).await.unwrap();
+    upload.complete().await.unwrap();
+    let requests = requests.lock().unwrap();
+    let methods: Vec<_> = requests.iter().map(|request| request.split(' ').next().unwrap()).collect();
+    assert_eq!(methods, ["GET", "PUT", "POST", "PUT", "PUT", "PUT"], "{requests:?}");
+    assert!(requests[5].contains("comp=blocklist"), "{requests:?}");
+}
+
+#[tokio::test]
 async fn of_two_uploads_of_one_blob_the_second_has_what_it_wanted() {
     for (size, good) in [("4", true), ("5", false)] {
         let (url, _) = serve(move |request| {
