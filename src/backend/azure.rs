@@ -127,6 +127,12 @@ impl AzureConfig {
         self.connect_within(&Limits::default(), &settings, bucket, root, intent).await
     }
 
+    /// Says which credentials there are and where they come from. Logins are asked for a token.
+    pub(super) async fn credentials_found(&self) -> Result<String, Error> {
+        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        credentials::found(self, &settings, &Limits::default()).await
+    }
+
     async fn connect_within(
         &self,
         limits: &Limits,

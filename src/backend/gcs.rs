@@ -8,6 +8,8 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hyper::{Request, header};
+use object_store::client::HttpRequestBody;
 use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::path::Path;
 use object_store::{CredentialProvider, HeaderMap, HeaderValue, ObjectStore};
@@ -15,13 +17,25 @@ use object_store::{CredentialProvider, HeaderMap, HeaderValue, ObjectStore};
 use super::error::{Error, Kind, in_time};
 use super::failure::Cause;
 use super::http::{Limits, Observed, Pace, client_options};
+use super::leftovers::{Dialect, Leftovers};
 use super::preflight::{Preflight, Words};
 use super::routed::RoutedStore;
-use super::{Intent, Options};
+use super::{Intent, Options, describe};
 use environment::Settings;
 
 /// The header that names the project whom requests are billed to.
 const QUOTA_PROJECT: &str = "x-goog-user-project";
+
+/// Where Google's own store is.
+const GOOGLE: &str = "https://storage.googleapis.com";
+/// <https://cloud.google.com/storage/docs/xml-api/get-bucket-lifecycle>
+const DIALECT: Dialect = Dialect {
+    action: "AbortIncompleteMultipartUpload",
+    days: "Age",
+    prefix: "MatchesPrefix",
+    has_status: false,
+    advice: "give the bucket a lifecycle rule with AbortIncompleteMultipartUpload and an age, of a week for example",
+};
 
 /// How to reach a bucket of Google's. What is absent here is looked up where Google's own tools look: in the environment,
 /// in the file that `gcloud` writes, at the machine's metadata server.
@@ -48,6 +62,51 @@ impl GcsConfig {
     ) -> Result<Arc<dyn ObjectStore>, Error> {
         let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
         self.connect_within(&Limits::default(), &settings, bucket, root, intent).await
+    }
+
+    /// Says which credentials there are and where they come from. A login service is asked for a token.
+    pub(super) async fn credentials_found(&self) -> Result<String, Error> {
+        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        match credentials::chain(&settings, &Limits::default(), self.options.proxy.as_ref())? {
+            Some(chain) => chain.found().await,
+            None => Ok("none: a plain http:// endpoint gets none".to_owned()),
+        }
+    }
+
+    /// Asks whether a rule of the bucket removes what unfinished uploads leave.
+    pub(super) async fn leftovers(&self, bucket: &str, root: &Path) -> Result<Leftovers, Error> {
+        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        self.leftovers_within(&Limits::default(), &settings, bucket, root).await
+    }
+
+    async fn leftovers_within(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+    ) -> Result<Leftovers, Error> {
+        check_bucket(bucket)?;
+        let credentials = credentials::of(settings, limits, self.options.proxy.as_ref())?;
+        let credential = match credentials.get_credential().await {
+            Ok(credential) => credential,
+            Err(error) => return Ok(Leftovers::Unknown(describe(&error))),
+        };
+        let endpoint = settings.endpoint.as_deref();
+        let mut question = Request::get(format!("{}/{bucket}?lifecycle", endpoint.unwrap_or(GOOGLE)));
+        if !settings.is_anonymous() {
+            question = question.header(header::AUTHORIZATION, format!("Bearer {}", credential.bearer));
+        }
+        if let Some(project) = &settings.project {
+            question = question.header(QUOTA_PROJECT, project);
+        }
+        let Ok(question) = question.body(HttpRequestBody::empty()) else {
+            return Ok(Leftovers::Unknown("the question cannot be put".to_owned()));
+        };
+        let options = &self.options;
+        let client = client_options(options, endpoint, &settings.no_proxy, options.ca_file.as_deref())?;
+        let pace = Pace::Preflight { request: limits.request, retries: limits.retries };
+        Ok(DIALECT.ask(&pace.limit(client), question, root.as_ref()).await)
     }
 
     async fn connect_within(

@@ -11,6 +11,7 @@ mod failure;
 mod fs;
 mod gcs;
 mod http;
+mod leftovers;
 mod location;
 mod no_symlinks;
 mod preflight;
@@ -29,9 +30,10 @@ use object_store::prefix::PrefixStore;
 
 pub use azure::{AzureConfig, CredentialType};
 pub use error::{Error, Kind};
-pub use failure::{classify, describe};
+pub use failure::{LOOKED_AT, classify, describe};
 pub use fs::FsConfig;
 pub use gcs::GcsConfig;
+pub use leftovers::Leftovers;
 pub use location::{BucketRef, InvalidLocation, Scheme, check_bucket, is_url, parse_url};
 pub use s3::S3Config;
 pub use secret::Secret;
@@ -113,6 +115,34 @@ impl BackendConfig {
             Self::Fs(config) => config.connect(bucket, intent)?,
         };
         Ok(if root.is_root() { store } else { Arc::new(PrefixStore::new(store, root)) })
+    }
+
+    /// Says which credentials there are and where they come from, without what is secret about them; nothing of a store that
+    /// needs none. Login services and programs are asked, the store is not.
+    ///
+    /// # Errors
+    /// There are none, or they cannot be used; the hints say where they were looked for.
+    pub async fn credentials_found(&self) -> Result<Option<String>, Error> {
+        Ok(match self {
+            Self::S3(config) => Some(config.credentials_found().await?),
+            Self::Gcs(config) => Some(config.credentials_found().await?),
+            Self::Azure(config) => Some(config.credentials_found().await?),
+            Self::Fs(_) => None,
+        })
+    }
+
+    /// Tells what becomes of uploads to a bucket that are never finished; nothing of a folder, where they are not kept.
+    ///
+    /// # Errors
+    /// The settings are wrong or there are no credentials. That the store does not tell is [`Leftovers::Unknown`].
+    pub async fn leftovers(&self, bucket: &str) -> Result<Option<Leftovers>, Error> {
+        let root = root_dir(self.options().root_dir.as_deref())?;
+        Ok(match self {
+            Self::S3(config) => Some(config.leftovers(bucket, &root).await?),
+            Self::Gcs(config) => Some(config.leftovers(bucket, &root).await?),
+            Self::Azure(_) => Some(Leftovers::Removed("Azure removes them itself, after a week".to_owned())),
+            Self::Fs(_) => None,
+        })
     }
 }
 

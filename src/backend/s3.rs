@@ -3,7 +3,9 @@
 mod clients;
 mod credentials;
 mod environment;
+mod lifecycle;
 mod preflight;
+mod sdk;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +21,7 @@ use super::error::{Error, Kind, in_time};
 use super::failure::joined;
 use super::http::{Limits, Observed, Pace};
 use super::routed::RoutedStore;
-use super::{Intent, Options, Secret};
+use super::{Intent, Leftovers, Options, Secret};
 use clients::Clients;
 use credentials::SdkCredentials;
 use environment::{Identity, Settings};
@@ -68,8 +70,55 @@ impl S3Config {
         root: &Path,
         intent: Intent,
     ) -> Result<Arc<dyn ObjectStore>, Error> {
-        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        let settings = self.settings().await?;
         self.connect_within(&Limits::default(), settings, bucket, root, intent).await
+    }
+
+    /// Says which credentials there are and where they come from. A chain is asked for them.
+    pub(super) async fn credentials_found(&self) -> Result<String, Error> {
+        let settings = self.settings().await?;
+        let limits = Limits::default();
+        match &settings.identity {
+            Identity::Anonymous => Ok("none: requests are not signed (--no-sign-request)".to_owned()),
+            Identity::Keys(keys) => Ok(keys.to_string()),
+            Identity::Chain { profile } => {
+                let region = settings.region.as_deref().unwrap_or(DEFAULT_REGION);
+                Box::pin(self.chain(&limits, &settings, profile.as_deref(), region)).await?.found().await
+            }
+        }
+    }
+
+    /// Asks whether a rule of the bucket removes what unfinished uploads leave.
+    pub(super) async fn leftovers(&self, bucket: &str, root: &Path) -> Result<Leftovers, Error> {
+        self.leftovers_within(&Limits::default(), &self.settings().await?, bucket, root).await
+    }
+
+    async fn leftovers_within(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+    ) -> Result<Leftovers, Error> {
+        let clients = Clients::new(self, settings, bucket)?;
+        let region = self.region(limits, settings, bucket, &clients).await?;
+        let Some(credentials) = Box::pin(self.credentials(limits, settings, &region)).await? else {
+            return Ok(Leftovers::Unknown("requests are not signed".to_owned()));
+        };
+        let pace = Pace::Preflight { request: limits.request, retries: limits.retries };
+        let store = clients.build(pace, &region, Some(&credentials), None)?;
+        Ok(lifecycle::ask(&store, &clients.options(&pace), root).await)
+    }
+
+    async fn settings(&self) -> Result<Settings, Error> {
+        let mut settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        if settings.endpoint.is_none()
+            && let Some(endpoint) = sdk::endpoint(self.profile.as_deref()).await
+        {
+            settings.endpoint = Some(environment::check_endpoint(&endpoint)?);
+            settings.endpoint_of_profile = true;
+        }
+        Ok(settings)
     }
 
     async fn connect_within(
@@ -97,7 +146,7 @@ impl S3Config {
     ) -> Result<Arc<dyn ObjectStore>, Error> {
         let clients = Clients::new(self, &settings, bucket)?;
         let region = self.region(limits, &settings, bucket, &clients).await?;
-        let credentials = self.credentials(limits, &settings, &region).await;
+        let credentials = self.credentials(limits, &settings, &region).await?;
         let build =
             |pace: Pace, observed: Option<&Observed>| clients.build(pace, &region, credentials.as_ref(), observed);
 
@@ -124,9 +173,13 @@ impl S3Config {
         if let Some(region) = &settings.region {
             return Ok(region.clone());
         }
-        // Next to an endpoint, the region of a profile counts only if the user chose the profile.
+        // Next to an endpoint, the region of a profile counts only if the user chose the profile, or the endpoint is its own.
         let profile = match &settings.identity {
-            Identity::Chain { profile } if profile.is_some() || settings.endpoint.is_none() => Some(profile),
+            Identity::Chain { profile }
+                if profile.is_some() || settings.endpoint.is_none() || settings.endpoint_of_profile =>
+            {
+                Some(profile)
+            }
             _ => None,
         };
         if let Some(name) = profile {
@@ -145,14 +198,30 @@ impl S3Config {
         resolve_bucket_region(bucket, &options).await.map_err(|error| region_unknown(bucket, &error))
     }
 
-    async fn credentials(&self, limits: &Limits, settings: &Settings, region: &str) -> Option<AwsCredentialProvider> {
-        match &settings.identity {
+    async fn credentials(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        region: &str,
+    ) -> Result<Option<AwsCredentialProvider>, Error> {
+        Ok(match &settings.identity {
             Identity::Anonymous => None,
             Identity::Keys(credential) => Some(Arc::new(StaticCredentialProvider::new(credential.to_aws()))),
-            Identity::Chain { profile } => Some(Arc::new(
-                SdkCredentials::load(profile.as_deref(), region, limits.credentials, settings.metadata_disabled).await,
-            )),
-        }
+            Identity::Chain { profile } => {
+                Some(Arc::new(self.chain(limits, settings, profile.as_deref(), region).await?))
+            }
+        })
+    }
+
+    async fn chain(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        profile: Option<&str>,
+        region: &str,
+    ) -> Result<SdkCredentials, Error> {
+        let loader = sdk::with_client(sdk::loader(profile, region), settings, self.options.proxy.as_ref())?;
+        Ok(SdkCredentials::load(loader, profile, limits.credentials, settings.metadata_disabled).await)
     }
 }
 

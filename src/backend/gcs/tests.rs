@@ -334,3 +334,24 @@ async fn the_metadata_server_gives_tokens_or_is_told_of() {
         assert!(matches!(error.kind(), Kind::Credentials | Kind::Unavailable), "{told}");
     }
 }
+
+#[tokio::test]
+async fn the_rules_about_unfinished_uploads_are_asked_for() {
+    let rules = "<LifecycleConfiguration><Rule><Action><AbortIncompleteMultipartUpload/></Action>\
+                 <Condition><Age>7</Age></Condition></Rule></LifecycleConfiguration>";
+    for (allowed, body, expected) in [
+        (true, rules, Some(Leftovers::Removed("a lifecycle rule removes them after 7 days".to_owned()))),
+        (true, "<LifecycleConfiguration/>", None),
+        (false, "", Some(Leftovers::Unknown("the store answered 403 AccessDenied: Because.".to_owned()))),
+    ] {
+        let (url, requests) =
+            serve(move |_| if allowed { body.into_response() } else { refusal(403, "AccessDenied", "") }).await;
+        let settings = Settings::resolve(&config(&url), &|_| None).unwrap();
+        let found = config(&url).leftovers_within(&limits(), &settings, "bucket", &Path::from("root")).await.unwrap();
+        match expected {
+            Some(expected) => assert_eq!(found, expected),
+            None => assert!(matches!(found, Leftovers::Kept { .. }), "{found:?}"),
+        }
+        assert_eq!(*requests.lock().unwrap(), ["GET /bucket?lifecycle"]);
+    }
+}

@@ -246,3 +246,35 @@ async fn whoever_asks_pays_only_if_told_to() {
         assert_eq!(requests.lock().unwrap()[1], "DELETE /bucket/a");
     }
 }
+
+#[tokio::test]
+async fn the_rules_about_unfinished_uploads_are_asked_for() {
+    let rule = "<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><AbortIncompleteMultipartUpload>\
+                <DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
+                </LifecycleConfiguration>";
+    let removed = Leftovers::Removed("a lifecycle rule removes them after 7 days".to_owned());
+    for (status, code, expected) in [
+        (200, rule, Some(removed)),
+        (404, "NoSuchLifecycleConfiguration", None),
+        (403, "AccessDenied", Some(Leftovers::Unknown("the store answered 403 AccessDenied: Because.".to_owned()))),
+    ] {
+        let (url, requests) =
+            serve(move |_| if status == 200 { code.into_response() } else { refusal(status, code, "") }).await;
+        let config = config(&url);
+        let settings = Settings::resolve(&config, &|_| None).unwrap();
+        let limits = Limits { retries: 0, ..Limits::default() };
+        let found = config.leftovers_within(&limits, &settings, "bucket", &Path::from("root")).await.unwrap();
+        match expected {
+            Some(expected) => assert_eq!(found, expected),
+            None => assert!(matches!(found, Leftovers::Kept { .. }), "{found:?}"),
+        }
+        let requests = requests.lock().unwrap();
+        let [request] = &requests[..] else { panic!("{requests:?}") };
+        assert!(request.starts_with("GET /bucket/?") && request.contains("X-Amz-Signature="), "{request}");
+        assert!(request.contains("lifecycle=") && !request.contains("hunter2&"), "{request}");
+    }
+    let anonymous = S3Config { no_sign_request: true, ..config("http://127.0.0.1:1") };
+    let settings = Settings::resolve(&anonymous, &|_| None).unwrap();
+    let found = anonymous.leftovers_within(&Limits::default(), &settings, "bucket", &Path::default()).await.unwrap();
+    assert!(matches!(found, Leftovers::Unknown(_)), "{found:?}");
+}

@@ -132,11 +132,9 @@ impl Store {
         let configure = move |command: &mut Command| {
             command.env("STORAGE_EMULATOR_HOST", &url).env("OCI_STORE_ROOT_DIR", "root");
         };
-        let dockers = || Err("Docker's registry speaks the JSON API, which this server does not have; see fake-gcs-server.");
-        Self {
-            dockers: Box::new(dockers),
-            ..Self::new(("gs", google::BUCKET.to_owned()), configure, || None, skopeo)
-        }
+        let dockers =
+            || Err("Docker's registry speaks the JSON API, which this server does not have; see fake-gcs-server.");
+        Self { dockers: Box::new(dockers), ..Self::new(("gs", google::BUCKET.to_owned()), configure, || None, skopeo) }
     }
 
     fn fake_google(url: String, skopeo: &str) -> Self {
@@ -376,7 +374,8 @@ fn wrong_credentials(store: &Store) -> Cell {
 
 fn doctor(store: &Store) -> Cell {
     without_writes(store).unwrap_or_else(|| {
-        let line = format!("doctor {}://{} --format json -H unix:///nonexistent/docker.sock", store.scheme, store.bucket);
+        let line =
+            format!("doctor {}://{} --format json -H unix:///nonexistent/docker.sock", store.scheme, store.bucket);
         let ran = store.run(&line);
         let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:#?}"));
         let findings = document["findings"].as_array().expect("a list");

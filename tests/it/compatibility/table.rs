@@ -46,9 +46,8 @@ impl Table {
     pub(super) fn of<P: Send + Sync>(columns: &[Column<P>], operations: &[Operation<P>]) -> Self {
         let cells: Vec<Vec<Cell>> = thread::scope(|scope| {
             let column = |column: &Column<P>| -> Vec<Cell> {
-                let attempt = |(_, attempt): &Operation<P>| {
-                    column.closed.clone().unwrap_or_else(|| attempt(&column.place))
-                };
+                let attempt =
+                    |(_, attempt): &Operation<P>| column.closed.clone().unwrap_or_else(|| attempt(&column.place));
                 operations.iter().map(attempt).collect()
             };
             let spawned: Vec<_> = columns
