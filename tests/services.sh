@@ -6,7 +6,7 @@
 #   tests/services.sh down DIR    stop what `up` started; `rm -rf DIR` works afterwards
 #
 # OCI_STORE_TEST_GROUPS says what is started, as a list with commas; without it everything is:
-#   base      a Docker daemon with the classic image store, MinIO, and the programs Docker's registry and skopeo
+#   base      a Docker daemon with the classic image store, MinIO, and the programs Docker's registry, skopeo and sshd
 #   unstable  from a tree of Debian unstable: Docker 28 or newer with the containerd image store, podman's Docker-compatible
 #             socket, and the programs oras, crane and skopeo
 #   far       a Docker daemon that cannot reach this machine's loopback
@@ -18,7 +18,7 @@
 # All state lives under DIR. What the environment already points to is used and not started: in the group `base` each of
 #   OCI_STORE_TEST_DOCKER_HOST    a Docker daemon (unix://… or tcp://…)
 #   OCI_STORE_TEST_S3_ENDPOINT    an S3 server, with OCI_STORE_TEST_S3_BUCKET, _S3_ACCESS_KEY and _S3_SECRET_KEY
-#   OCI_STORE_TEST_REGISTRY, OCI_STORE_TEST_SKOPEO    programs
+#   OCI_STORE_TEST_REGISTRY, OCI_STORE_TEST_SKOPEO, OCI_STORE_TEST_SSHD    programs
 # and of the other groups the whole group, when one of its variables is set (OCI_STORE_TEST_…):
 #   unstable  DOCKER_C8D_HOST and PODMAN_HOST (unix://…), ORAS, CRANE and SKOPEO_NEW (programs)
 #   far       DOCKER_FAR_HOST
@@ -47,7 +47,7 @@ source "$here/services/stores.sh"
 readonly all_groups=base,unstable,far,azure,versity,gcs,registry3
 readonly groups=${OCI_STORE_TEST_GROUPS:-$all_groups}
 declare -rA variables=(
-    [base]='DOCKER_HOST S3_ENDPOINT S3_BUCKET S3_ACCESS_KEY S3_SECRET_KEY REGISTRY SKOPEO'
+    [base]='DOCKER_HOST S3_ENDPOINT S3_BUCKET S3_ACCESS_KEY S3_SECRET_KEY REGISTRY SKOPEO SSHD'
     [unstable]='DOCKER_C8D_HOST PODMAN_HOST ORAS CRANE SKOPEO_NEW'
     [far]='DOCKER_FAR_HOST'
     [azure]='AZURE_ENDPOINT AZURE_ACCOUNT AZURE_KEY AZURE_CONTAINER'
@@ -183,6 +183,7 @@ up() {
     if has base; then
         given REGISTRY || exports+=(REGISTRY "$(type -P docker-registry)")
         given SKOPEO || exports+=(SKOPEO "$(type -P skopeo)")
+        given SSHD || exports+=(SSHD "$(type -P sshd)")
     fi
     if starts_docker; then start_docker; fi
     if starts far; then start_far; fi

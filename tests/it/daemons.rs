@@ -11,9 +11,10 @@ use crate::support::fake_docker::{FakeDocker, Reply};
 use crate::support::image::{docker_save, oci_index};
 use crate::support::registry::signal;
 use crate::support::run::{Ran, oci_store, run};
+use crate::support::sshd::Sshd;
 
 /// Writes a Docker context into a folder that is `DOCKER_CONFIG`.
-fn write_context(config: &Path, name: &str, host: &str) {
+pub(crate) fn write_context(config: &Path, name: &str, host: &str) {
     let meta = config.join("contexts/meta").join(Algorithm::Sha256.digest(name.as_bytes()).hex());
     fs::create_dir_all(&meta).expect("a folder can be made");
     let document = serde_json::json!({"Name": name, "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": false}}});
@@ -87,6 +88,26 @@ fn a_daemon_is_reached_by_ssh() {
     assert_eq!(docker.temporary_names(&image.repository), [""; 0]);
     command("push", "ssh://refused").failed(15, "Permission denied (publickey)");
     command("push", "ssh://me:secret@box").failed(2, "takes no password");
+}
+
+#[test]
+fn a_daemon_is_reached_by_openssh() {
+    let Some(docker) = Docker::get() else { return };
+    let Some(sshd) = Sshd::start(&docker) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let image = LoadedImage::new(&docker, &[1000, 300_000]);
+    let command = |verb: &str, host: &str| {
+        let mut command = oci_store();
+        command.env("PATH", sshd.path()).args(["fs", verb, &format!("demo/{}", image.name()), "-H", host, "--dir"]);
+        run(command.arg(folder.path()))
+    };
+    let id = image.id();
+    let pushed = command("push", "ssh://build-machine");
+    assert_eq!(pushed.code, Some(0), "{pushed:#?}\n{}", sshd.log());
+    image.remove();
+    assert_eq!(command("pull", "ssh://build-machine").digest(), pushed.digest());
+    assert_eq!(image.id(), id);
+    command("push", "ssh://nobody-of-that-name@build-machine").failed(15, "Permission denied (publickey)");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod interop;
 mod layering;
 mod limits;
 mod places;
+mod readme;
 mod server;
 mod spec;
 mod support;

@@ -23,7 +23,7 @@ readonly tree=$cache/debian-unstable
 wanted_programs() {
     echo curl:curl ss:iproute2 ps:procps
     if has base; then
-        echo docker:docker.io unpigz:pigz htpasswd:apache2-utils openssl:openssl time:time
+        echo docker:docker.io unpigz:pigz htpasswd:apache2-utils openssl:openssl sshd:openssh-server ssh:openssh-client time:time
         [[ -n ${OCI_STORE_TEST_DOCKER_HOST-} ]] || echo dockerd:docker.io containerd:docker.io iptables:iptables
         [[ -n ${OCI_STORE_TEST_REGISTRY-} ]] || echo docker-registry:docker-registry
         [[ -n ${OCI_STORE_TEST_SKOPEO-} ]] || echo skopeo:skopeo

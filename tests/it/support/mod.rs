@@ -11,6 +11,7 @@ pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod s3;
+pub(crate) mod sshd;
 pub(crate) mod tls_proxy;
 
 /// Returns a variable that names a service, or says that the test is skipped, or fails if the service is required.
