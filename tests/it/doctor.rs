@@ -77,6 +77,9 @@ fn credentials(ran: &Ran) -> (String, String) {
     (text("found"), text("action"))
 }
 
+/// Arguments, variables, and what is found of the credentials.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn it_says_where_the_credentials_come_from() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +99,7 @@ fn it_says_where_the_credentials_come_from() {
     .unwrap();
     let profile = profile.display().to_string();
     let on_nothing = ["--endpoint", "http://127.0.0.1:1/acct"];
-    let cases: [(&[&str], &[(&str, &str)], &str); 9] = [
+    let cases: [Case<'_>; 9] = [
         (
             &["s3"],
             &[("AWS_ACCESS_KEY_ID", "AKIAENV"), ("AWS_SECRET_ACCESS_KEY", "canary")],

@@ -86,15 +86,15 @@ impl Settings {
         let endpoint = endpoint(given.as_deref(), &account)?;
 
         let of_string = "the connection string";
-        let key = named(&config.account_key, "--account-key").or_else(|| named(&string.key, of_string));
-        let sas = named(&config.sas_token, "--sas-token").or_else(|| named(&string.sas, of_string));
+        let key = named(config.account_key.clone(), "--account-key").or_else(|| named(string.key, of_string));
+        let sas = named(config.sas_token.clone(), "--sas-token").or_else(|| named(string.sas, of_string));
         // A key or signature that was given with the account is not outdone by one of the environment.
         let (key, sas) = match (key, sas) {
             (None, None) => (
                 ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"]
                     .into_iter()
-                    .find_map(|name| named(&env(name).map(Secret::from), name)),
-                named(&env("AZURE_STORAGE_SAS_TOKEN").map(Secret::from), "AZURE_STORAGE_SAS_TOKEN"),
+                    .find_map(|name| named(env(name).map(Secret::from), name)),
+                named(env("AZURE_STORAGE_SAS_TOKEN").map(Secret::from), "AZURE_STORAGE_SAS_TOKEN"),
             ),
             given => given,
         };
@@ -130,8 +130,8 @@ impl Settings {
 }
 
 /// Returns a secret with the name of the place where it was given.
-fn named(secret: &Option<Secret>, origin: &'static str) -> Option<(Secret, &'static str)> {
-    secret.clone().map(|secret| (secret, origin))
+fn named(secret: Option<Secret>, origin: &'static str) -> Option<(Secret, &'static str)> {
+    secret.map(|secret| (secret, origin))
 }
 
 impl Application {

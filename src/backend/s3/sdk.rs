@@ -55,7 +55,9 @@ pub(super) fn with_client(
     let client = Builder::new().build_with_connector_fn(move |timeouts, components| {
         let mut builder = Connector::builder().proxy_config(proxy.clone());
         builder.set_connector_settings(timeouts.cloned());
-        builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        if let Some(components) = components {
+            builder.set_sleep_impl(components.sleep_impl());
+        }
         builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls.clone()).build()
     });
     Ok(loader.http_client(client))
