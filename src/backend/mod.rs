@@ -5,6 +5,7 @@
 //! command-line arguments or the bucket's layout beyond its topmost folder.
 
 mod azure;
+mod cloud;
 mod credentials;
 mod error;
 mod failure;
@@ -109,9 +110,9 @@ impl BackendConfig {
     pub async fn connect(&self, bucket: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
         let root = root_dir(self.options().root_dir.as_deref())?;
         let store = match self {
-            Self::S3(config) => config.connect(bucket, &root, intent).await?,
-            Self::Gcs(config) => config.connect(bucket, &root, intent).await?,
-            Self::Azure(config) => config.connect(bucket, &root, intent).await?,
+            Self::S3(config) => cloud::connect(config, bucket, &root, intent).await?,
+            Self::Gcs(config) => cloud::connect(config, bucket, &root, intent).await?,
+            Self::Azure(config) => cloud::connect(config, bucket, &root, intent).await?,
             Self::Fs(config) => config.connect(bucket, intent)?,
         };
         Ok(if root.is_root() { store } else { Arc::new(PrefixStore::new(store, root)) })
@@ -124,9 +125,9 @@ impl BackendConfig {
     /// There are none, or they cannot be used; the hints say where they were looked for.
     pub async fn credentials_found(&self) -> Result<Option<String>, Error> {
         Ok(match self {
-            Self::S3(config) => Some(config.credentials_found().await?),
-            Self::Gcs(config) => Some(config.credentials_found().await?),
-            Self::Azure(config) => Some(config.credentials_found().await?),
+            Self::S3(config) => Some(cloud::credentials_found(config).await?),
+            Self::Gcs(config) => Some(cloud::credentials_found(config).await?),
+            Self::Azure(config) => Some(cloud::credentials_found(config).await?),
             Self::Fs(_) => None,
         })
     }
@@ -138,9 +139,9 @@ impl BackendConfig {
     pub async fn leftovers(&self, bucket: &str) -> Result<Option<Leftovers>, Error> {
         let root = root_dir(self.options().root_dir.as_deref())?;
         Ok(match self {
-            Self::S3(config) => Some(config.leftovers(bucket, &root).await?),
-            Self::Gcs(config) => Some(config.leftovers(bucket, &root).await?),
-            Self::Azure(_) => Some(Leftovers::Removed("Azure removes them itself, after a week".to_owned())),
+            Self::S3(config) => Some(cloud::leftovers(config, bucket, &root).await?),
+            Self::Gcs(config) => Some(cloud::leftovers(config, bucket, &root).await?),
+            Self::Azure(config) => Some(cloud::leftovers(config, bucket, &root).await?),
             Self::Fs(_) => None,
         })
     }

@@ -17,7 +17,8 @@ use object_store::aws::{AwsCredentialProvider, resolve_bucket_region};
 use object_store::path::Path;
 use object_store::{ObjectStore, StaticCredentialProvider};
 
-use super::error::{Error, Kind, in_time};
+use super::cloud::Cloud;
+use super::error::{Error, Kind};
 use super::failure::joined;
 use super::http::{Limits, Observed, Pace};
 use super::routed::RoutedStore;
@@ -63,52 +64,8 @@ pub struct S3Config {
     pub options: Options,
 }
 
-impl S3Config {
-    pub(super) async fn connect(
-        &self,
-        bucket: &str,
-        root: &Path,
-        intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        let settings = self.settings().await?;
-        self.connect_within(&Limits::default(), settings, bucket, root, intent).await
-    }
-
-    /// Says which credentials there are and where they come from. A chain is asked for them.
-    pub(super) async fn credentials_found(&self) -> Result<String, Error> {
-        let settings = self.settings().await?;
-        let limits = Limits::default();
-        match &settings.identity {
-            Identity::Anonymous => Ok("none: requests are not signed (--no-sign-request)".to_owned()),
-            Identity::Keys(keys) => Ok(keys.to_string()),
-            Identity::Chain { profile } => {
-                let region = settings.region.as_deref().unwrap_or(DEFAULT_REGION);
-                Box::pin(self.chain(&limits, &settings, profile.as_deref(), region)).await?.found().await
-            }
-        }
-    }
-
-    /// Asks whether a rule of the bucket removes what unfinished uploads leave.
-    pub(super) async fn leftovers(&self, bucket: &str, root: &Path) -> Result<Leftovers, Error> {
-        self.leftovers_within(&Limits::default(), &self.settings().await?, bucket, root).await
-    }
-
-    async fn leftovers_within(
-        &self,
-        limits: &Limits,
-        settings: &Settings,
-        bucket: &str,
-        root: &Path,
-    ) -> Result<Leftovers, Error> {
-        let clients = Clients::new(self, settings, bucket)?;
-        let region = self.region(limits, settings, bucket, &clients).await?;
-        let Some(credentials) = Box::pin(self.credentials(limits, settings, &region)).await? else {
-            return Ok(Leftovers::Unknown("requests are not signed".to_owned()));
-        };
-        let pace = Pace::Preflight { request: limits.request, retries: limits.retries };
-        let store = clients.build(pace, &region, Some(&credentials), None)?;
-        Ok(lifecycle::ask(&store, &clients.options(&pace), root).await)
-    }
+impl Cloud for S3Config {
+    type Settings = Settings;
 
     async fn settings(&self) -> Result<Settings, Error> {
         let mut settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
@@ -121,32 +78,30 @@ impl S3Config {
         Ok(settings)
     }
 
-    async fn connect_within(
-        &self,
-        limits: &Limits,
-        settings: Settings,
-        bucket: &str,
-        root: &Path,
-        intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        check_bucket(bucket)?;
-        let place = settings.endpoint.clone().unwrap_or_else(|| "Amazon S3".to_owned());
-        // The credential chain makes a future of some 25 KiB.
-        let opening = Box::pin(self.open(limits, settings, bucket, root, intent));
-        in_time(limits.total, &format!("bucket \"{bucket}\" at {place}"), opening).await
+    fn check_bucket(bucket: &str) -> Result<(), Error> {
+        super::check_bucket(bucket)?;
+        if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
+            return Ok(());
+        }
+        Err(Error::usage(format!("\"{}\" cannot be an S3 bucket", bucket.escape_debug()))
+            .with_hint("the name of a bucket is made of letters, digits, dots and dashes"))
+    }
+
+    fn place(settings: &Settings, bucket: &str) -> String {
+        format!("bucket \"{bucket}\" at {}", settings.endpoint.as_deref().unwrap_or("Amazon S3"))
     }
 
     async fn open(
         &self,
         limits: &Limits,
-        settings: Settings,
+        settings: &Settings,
         bucket: &str,
         root: &Path,
         intent: Intent,
     ) -> Result<Arc<dyn ObjectStore>, Error> {
-        let clients = Clients::new(self, &settings, bucket)?;
-        let region = self.region(limits, &settings, bucket, &clients).await?;
-        let credentials = self.credentials(limits, &settings, &region).await?;
+        let clients = Clients::new(self, settings, bucket)?;
+        let region = self.region(limits, settings, bucket, &clients).await?;
+        let credentials = self.credentials(limits, settings, &region).await?;
         let build =
             |pace: Pace, observed: Option<&Observed>| clients.build(pace, &region, credentials.as_ref(), observed);
 
@@ -163,6 +118,36 @@ impl S3Config {
         }))
     }
 
+    async fn credentials_found(&self, limits: &Limits, settings: &Settings) -> Result<String, Error> {
+        match &settings.identity {
+            Identity::Anonymous => Ok("none: requests are not signed (--no-sign-request)".to_owned()),
+            Identity::Keys(keys) => Ok(keys.to_string()),
+            Identity::Chain { profile } => {
+                let region = settings.region.as_deref().unwrap_or(DEFAULT_REGION);
+                self.chain(limits, settings, profile.as_deref(), region).await?.found().await
+            }
+        }
+    }
+
+    async fn leftovers(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+    ) -> Result<Leftovers, Error> {
+        let clients = Clients::new(self, settings, bucket)?;
+        let region = self.region(limits, settings, bucket, &clients).await?;
+        let Some(credentials) = self.credentials(limits, settings, &region).await? else {
+            return Ok(Leftovers::Unknown("requests are not signed".to_owned()));
+        };
+        let pace = Pace::Preflight { request: limits.request, retries: limits.retries };
+        let store = clients.build(pace, &region, Some(&credentials), None)?;
+        Ok(lifecycle::ask(&store, &clients.options(&pace), root).await)
+    }
+}
+
+impl S3Config {
     async fn region(
         &self,
         limits: &Limits,
@@ -237,14 +222,4 @@ fn region_unknown(bucket: &str, error: &object_store::Error) -> Error {
         .with_source(text)
         .with_hint("pass --region (AWS_REGION)")
         .with_hint("pass --endpoint (AWS_ENDPOINT_URL_S3) if the bucket is not at Amazon")
-}
-
-/// Refuses what cannot stand in a URL. The store itself has stricter rules and says so.
-fn check_bucket(bucket: &str) -> Result<(), Error> {
-    super::check_bucket(bucket)?;
-    if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
-        return Ok(());
-    }
-    Err(Error::usage(format!("\"{}\" cannot be an S3 bucket", bucket.escape_debug()))
-        .with_hint("the name of a bucket is made of letters, digits, dots and dashes"))
 }

@@ -13,7 +13,7 @@ const METADATA: &str = "http://169.254.169.254";
 
 /// The configuration with its gaps filled from the environment.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(in crate::backend) struct Settings {
     pub(super) account: String,
     /// The URL of the account's blobs, without a slash at its end.
     pub(super) endpoint: String,

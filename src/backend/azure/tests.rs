@@ -9,6 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 use object_store::{ObjectStoreExt, PutMode};
 
 use super::*;
+use crate::backend::cloud::connect_within;
 use crate::backend::test_server::{json, refusal, serve, silent, text};
 
 fn listing() -> Response {
@@ -44,7 +45,7 @@ async fn connect_as(
 ) -> Result<Arc<dyn ObjectStore>, Error> {
     let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let settings = Settings::resolve(config, &lookup)?;
-    config.connect_within(limits, &settings, "images", &Path::from("root"), intent).await
+    connect_within(config, limits, &settings, "images", &Path::from("root"), intent).await
 }
 
 async fn connect(endpoint: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {

@@ -13,7 +13,7 @@ use crate::backend::http::{self, BadEndpoint, no_proxy};
 
 /// The configuration with its gaps filled from the environment.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(in crate::backend) struct Settings {
     /// The store's URL, without a slash at its end; Amazon's own if absent.
     pub(super) endpoint: Option<String>,
     /// Whether that is what a profile says.
