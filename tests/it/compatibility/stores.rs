@@ -27,6 +27,7 @@ const OPERATIONS: &[Operation<Store>] = &[
     ("an index: `push` whole with its attestations, `pull` whole and of one platform", index),
     ("`--root-dir a/b`, `/a/b` and `/a/b/` are one place", root_dirs),
     ("`serve`: skopeo pushes to it, pulls from it and deletes", serve),
+    ("`serve`: crane and oras push to it and pull from it", serve_others),
     ("Docker's registry reads what `push` wrote", dockers_reads),
     ("`pull` reads what Docker's registry wrote", dockers_wrote),
     ("`push` over a tag that Docker's registry wrote", over_dockers),
@@ -50,7 +51,15 @@ struct Store {
     carried: Option<(String, String)>,
     /// Where commands run, with the images' archives in it.
     folder: tempfile::TempDir,
+    clients: Clients,
+}
+
+/// Other people's clients of registries: programs.
+#[derive(Clone)]
+struct Clients {
     skopeo: String,
+    crane: String,
+    oras: String,
 }
 
 /// Tries everything, if all stores are there.
@@ -58,18 +67,20 @@ pub(super) async fn table() -> Option<Table> {
     let (minio, versity, azure) = (S3::get(), S3::versity(), Azure::get());
     let fake = service("fake-gcs", "OCI_STORE_TEST_FAKE_GCS_ENDPOINT");
     let skopeo = service("skopeo", "OCI_STORE_TEST_SKOPEO");
+    let (crane, oras) = (service("crane", "OCI_STORE_TEST_CRANE"), service("oras", "OCI_STORE_TEST_ORAS"));
     service("registry", "OCI_STORE_TEST_REGISTRY")?;
     service("registry3", "OCI_STORE_TEST_REGISTRY3")?;
-    let (minio, versity, azure, fake, skopeo) = (minio?, versity?, azure?, fake?, skopeo?);
+    let (minio, versity, azure, fake) = (minio?, versity?, azure?, fake?);
+    let clients = Clients { skopeo: skopeo?, crane: crane?, oras: oras? };
     let url = google::start().await;
     let column = |name: &'static str, place: Store| Column { name, place, closed: None };
     let columns = [
-        column("folder", Store::folder(&skopeo)),
-        column("MinIO", Store::s3(minio, &skopeo)),
-        column("versitygw", Store::s3(versity, &skopeo)),
-        column("Azurite", Store::azure(azure, &skopeo)),
-        column("Google, XML", Store::google(url, &skopeo)),
-        column("fake-gcs-server", Store::fake_google(fake, &skopeo)),
+        column("folder", Store::folder(&clients)),
+        column("MinIO", Store::s3(minio, &clients)),
+        column("versitygw", Store::s3(versity, &clients)),
+        column("Azurite", Store::azure(azure, &clients)),
+        column("Google, XML", Store::google(url, &clients)),
+        column("fake-gcs-server", Store::fake_google(fake, &clients)),
     ];
     Some(tokio::task::block_in_place(|| Table::of(&columns, OPERATIONS)))
 }
@@ -79,7 +90,7 @@ impl Store {
         place: (&'static str, String),
         configure: impl Fn(&mut Command) + Send + Sync + 'static,
         dockers: impl Fn() -> Option<Registry> + Send + Sync + 'static,
-        skopeo: &str,
+        clients: &Clients,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         for (name, layers) in IMAGES {
@@ -95,49 +106,49 @@ impl Store {
             registry: OnceLock::new(),
             carried: None,
             folder,
-            skopeo: skopeo.to_owned(),
+            clients: clients.clone(),
         }
     }
 
-    fn folder(skopeo: &str) -> Self {
+    fn folder(clients: &Clients) -> Self {
         let outside = tempfile::tempdir().expect("a folder can be made");
         let bucket = outside.path().join("demo/root");
         let configure = move |command: &mut Command| {
             command.env("OCI_STORE_DIR", outside.path()).env("OCI_STORE_ROOT_DIR", "root");
         };
-        Self::new(("fs", "demo".to_owned()), configure, move || Registry::dockers_on_folder(&bucket), skopeo)
+        Self::new(("fs", "demo".to_owned()), configure, move || Registry::dockers_on_folder(&bucket), clients)
     }
 
-    fn s3(s3: S3, skopeo: &str) -> Self {
+    fn s3(s3: S3, clients: &Clients) -> Self {
         let (bucket, same) = (s3.bucket.clone(), s3.clone());
         let configure = move |command: &mut Command| {
             same.configure(command);
         };
         let dockers = move || Registry::dockers_on_s3(&s3);
         let wrong = Some(("AWS_SECRET_ACCESS_KEY", "wrong"));
-        Self { wrong, ..Self::new(("s3", bucket), configure, dockers, skopeo) }
+        Self { wrong, ..Self::new(("s3", bucket), configure, dockers, clients) }
     }
 
-    fn azure(azure: Azure, skopeo: &str) -> Self {
+    fn azure(azure: Azure, clients: &Clients) -> Self {
         let (container, same) = (azure.container.clone(), azure.clone());
         let configure = move |command: &mut Command| {
             same.configure(command);
         };
         let dockers = move || Registry::dockers_on_azure(&azure);
         let wrong = Some(("AZURE_STORAGE_KEY", "aGVsbG8="));
-        Self { wrong, ..Self::new(("az", container), configure, dockers, skopeo) }
+        Self { wrong, ..Self::new(("az", container), configure, dockers, clients) }
     }
 
-    fn google(url: String, skopeo: &str) -> Self {
+    fn google(url: String, clients: &Clients) -> Self {
         let configure = move |command: &mut Command| {
             command.env("STORAGE_EMULATOR_HOST", &url).env("OCI_STORE_ROOT_DIR", "root");
         };
         let dockers =
             || Err("Docker's registry speaks the JSON API, which this server does not have; see fake-gcs-server.");
-        Self { dockers: Box::new(dockers), ..Self::new(("gs", google::BUCKET.to_owned()), configure, || None, skopeo) }
+        Self { dockers: Box::new(dockers), ..Self::new(("gs", google::BUCKET.to_owned()), configure, || None, clients) }
     }
 
-    fn fake_google(url: String, skopeo: &str) -> Self {
+    fn fake_google(url: String, clients: &Clients) -> Self {
         let bucket = std::env::var("OCI_STORE_TEST_FAKE_GCS_BUCKET").expect("the bucket is set with the endpoint");
         let root = unique("test");
         let apis = GoogleApis::new(&url);
@@ -151,7 +162,7 @@ impl Store {
                 command.env("STORAGE_EMULATOR_HOST", &url).env("OCI_STORE_ROOT_DIR", &root);
             }
         };
-        Self { carried: Some((url, root)), ..Self::new(("gs", bucket), configure, dockers, skopeo) }
+        Self { carried: Some((url, root)), ..Self::new(("gs", bucket), configure, dockers, clients) }
     }
 
     /// Returns the reference of an image, such as `app:v1`.
@@ -194,12 +205,16 @@ impl Store {
         self.registry.get_or_init(|| (self.dockers)()).as_ref().map_err(|reason| Cell::no(*reason))
     }
 
-    fn skopeo(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(&self.skopeo);
-        command.args(["--insecure-policy"]).args(arguments);
-        let ran = run(command.current_dir(self.folder.path()).env("HOME", self.folder.path()));
-        assert_eq!(ran.code, Some(0), "skopeo {arguments:?}: {ran:#?}");
+    /// Runs another program and returns what it prints.
+    fn client(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(program);
+        let ran = run(command.args(arguments).current_dir(self.folder.path()).env("HOME", self.folder.path()));
+        assert_eq!(ran.code, Some(0), "{program} {arguments:?}: {ran:#?}");
         ran.stdout.trim().to_owned()
+    }
+
+    fn skopeo(&self, arguments: &[&str]) -> String {
+        self.client(&self.clients.skopeo, &[&["--insecure-policy"], arguments].concat())
     }
 
     /// Has skopeo push an archive to a registry and returns the digest.
@@ -312,6 +327,28 @@ fn serve(store: &Store) -> Cell {
         let place = format!("docker://{}/team/served:v1", registry.address);
         store.skopeo(&["delete", "--tls-verify=false", &place]);
         store.run(&format!("pull {} -i oci:none", store.reference("team/served:v1"))).failed(10, "v1");
+        assert_eq!(registry.interrupt(), Some(0));
+        Cell::Pass
+    })
+}
+
+/// crane sends a layer in pieces and then its digest, oras the digest first.
+fn serve_others(store: &Store) -> Cell {
+    without_writes(store).unwrap_or_else(|| {
+        let mut command = oci_store();
+        (store.configure)(&mut command);
+        let registry = Registry::ours(command.args(["serve", &format!("{}://{}", store.scheme, store.bucket)]));
+        let Clients { crane, oras, .. } = &store.clients;
+        let place = |name: &str| format!("{}/team/{name}:v1", registry.address);
+        store.client(crane, &["push", "--insecure", "large.tar", &place("crane")]);
+        let digest = store.client(crane, &["digest", "--insecure", &place("crane")]);
+        assert_eq!(store.pull("team/crane:v1", ""), digest);
+        store.client(crane, &["pull", "--insecure", &place("crane"), "crane.tar"]);
+        let digest = store.put("team/source:v1", "docker-archive:other.tar").0;
+        store.run(&format!("pull {} -i oci:source:v1", store.reference("team/source:v1"))).line();
+        store.client(oras, &["cp", "--from-oci-layout", "source:v1", "--to-plain-http", &place("oras")]);
+        assert_eq!(store.pull("team/oras:v1", ""), digest);
+        store.client(oras, &["cp", "--from-plain-http", &place("oras"), "--to-oci-layout", "back:v1"]);
         assert_eq!(registry.interrupt(), Some(0));
         Cell::Pass
     })
