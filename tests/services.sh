@@ -114,7 +114,7 @@ check_preconditions() {
     if starts gcs && ! fake_gcs_is_whole; then without+=' fake-gcs-server (group gcs),'; fi
     if starts registry3 && ! registry3_is_whole; then without+=" Docker's registry 3 (group registry3),"; fi
     if [[ -n $without ]] && go_is_missing; then
-        die "Go 1.24 or newer is missing on PATH and in /usr/local/go (the distribution's golang-go may be older)." \
+        die "Go 1.25 or newer is missing on PATH and in /usr/local/go (the distribution's golang-go may be older)." \
             "It builds${without%,}; leave groups out by OCI_STORE_TEST_GROUPS"
     fi
     if starts azure && ! { type -P node && { azurite_is_whole || type -P npm; }; } >/dev/null; then

@@ -119,7 +119,7 @@ end_builds() {
 }
 
 go_is_missing() { ! type -P go >/dev/null; }
-go_hint() { echo "needs Go 1.24 or newer, this is: $(go version 2>&1)"; }
+go_hint() { echo "needs Go 1.25 or newer, this is: $(go version 2>&1)"; }
 
 # go_install RESULT PACKAGE@VERSION
 go_install() {
