@@ -9,15 +9,15 @@ readonly label=oci-store-bench
 # mib N prints N MiB in bytes, at the scale of this run.
 mib() { awk -v n="$1" -v scale="$scale" 'BEGIN { printf "%d", n * scale * 1048576 }'; }
 
-# layer_of FILE MIB FOLDER… packs files of the folders, in order of their names, until they are as many MiB.
+# layer_of FILE MIB FOLDER… packs files of those folders that exist, in the order of their names, up to so many MiB.
 layer_of() {
     local file=$1 limit
     limit=$(mib "$2")
     shift 2
-    find "$@" -xdev -type f -readable -printf '%s\t%p\n' 2>/dev/null | LC_ALL=C sort --key=2 |
-        awk -F'\t' -v limit="$limit" '(sum += $1) <= limit { printf "%s%c", $2, 0 }' |
-        tar --create --file "$file" --null --files-from - --no-recursion --sort=none --numeric-owner --absolute-names \
-            --transform 's,^/,,' 2>/dev/null
+    { find "$@" -xdev -type f -readable -printf '%s\t%p\n' 2>/dev/null || true; } | LC_ALL=C sort --key=2 |
+        awk -F'\t' -v limit="$limit" 'sum + $1 <= limit { sum += $1; print substr($2, 2) }' |
+        tar --create --file "$file" --directory / --numeric-owner --no-recursion \
+            --verbatim-files-from --files-from -
 }
 
 # layer_of_noise FILE MIB

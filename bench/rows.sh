@@ -12,7 +12,7 @@ table() {
     line push-mixed 'push mixed, cold, against `docker push` to Docker'\''s registry on the same bucket' '≤ 0.6'
     line push-big 'push of one 1 GB layer, cold, against the same' '≤ 0.55'
     line push-big-zstd 'the same with `--compression zstd`' '≤ 0.45'
-    line push-again 'push with nothing new, 1.2 GB image, against saving and compressing everything (`docker save | gzip -6`)' '≤ 0.05, and ≤ 0.3 s'
+    line push-again 'push with nothing new, 1.2 GB image, against saving and compressing everything (`docker save`, `gzip -6`)' '≤ 0.05, and ≤ 0.3 s'
     line push-layer-known 'push with one new 20 MB layer on it, where the daemon knows the other layers'\'' digests' '≤ 1.1'
     line push-layer-unknown 'the same, where it does not' '≤ 0.45'
     line pull-mixed 'pull mixed, cold, against `docker pull` from Docker'\''s registry' '≤ 1.0'

@@ -23,9 +23,9 @@ use crate::store::{Store, StoreOptions, permits};
 /// A reader may hold so many times what it leaves to others. What is left is never nothing, so whoever comes next finds some.
 const GREED: usize = 3;
 /// How many ranges are asked for by one request, where there is no memory for a second one.
-const LONG: u64 = 4;
+const LONG: u64 = 8;
 
-/// The memory for what is read ahead: up to half of the whole, so that there is always some to write with.
+/// The memory for what is read ahead: up to a third of the whole, so that there is always some to write with.
 #[derive(Debug)]
 pub(crate) struct ReadBudget {
     ranges: Arc<Semaphore>,
@@ -45,7 +45,7 @@ struct Share {
 impl ReadBudget {
     pub(crate) fn new(options: &StoreOptions, memory: &Arc<Semaphore>) -> Self {
         let each = permits(options.range_size);
-        let ranges = Arc::new(Semaphore::new((options.permits() / 2 / each) as usize));
+        let ranges = Arc::new(Semaphore::new((options.permits() / 3 / each) as usize));
         Self { ranges, memory: Arc::clone(memory), each }
     }
 
@@ -222,7 +222,7 @@ mod tests {
 
     const RANGE: u64 = 1024;
     /// Eight ranges, each of which takes the least that is handed out.
-    const MEMORY: u64 = 16 * MIB;
+    const MEMORY: u64 = 24 * MIB;
     const RANGES: usize = 8;
 
     fn key() -> Path {
@@ -436,7 +436,7 @@ mod tests {
             }
             readers.push(stream);
         }
-        assert!(store.inner.memory.available_permits() as u64 >= MEMORY / MIB / 2);
+        assert!(store.inner.memory.available_permits() as u64 >= MEMORY / MIB / 3 * 2);
         drop(readers);
     }
 }

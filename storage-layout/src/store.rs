@@ -39,7 +39,7 @@ impl Default for StoreOptions {
         Self {
             spool_dir: std::env::temp_dir(),
             part_size: 8 * MIB,
-            range_size: 4 * MIB,
+            range_size: 2 * MIB,
             memory: 64 * MIB,
             allow_missing_blobs: false,
         }
