@@ -13,6 +13,8 @@ use super::{BlobProgress, BlobStatus, Error, PlatformFilter, Reporter, Source, T
 const MAX_DEPTH: usize = 8;
 /// More manifests than this below one root are not followed.
 const MAX_MANIFESTS: usize = 10_000;
+/// How many small questions are asked at once.
+const QUESTIONS: usize = 16;
 /// The largest config that is read to learn an image's platform, in bytes.
 const MAX_CONFIG: usize = 8 * 1024 * 1024;
 
@@ -63,8 +65,9 @@ pub async fn copy_image(
         .filter(|descriptor| !descriptor.is_foreign() && seen.insert(descriptor.digest.clone()))
         .cloned()
         .collect();
+    let wanted = look_for(target, wanted, reporter).await?;
     let blobs = futures::stream::iter(wanted)
-        .map(|descriptor| copy_blob(source, target, descriptor, reporter))
+        .map(|blob| copy_blob(source, target, blob, reporter))
         .buffered(options.jobs.max(1))
         .try_collect()
         .await?;
@@ -75,22 +78,40 @@ pub async fn copy_image(
     Ok(Copied { root, blobs })
 }
 
+/// Asks for all blobs at once, before the first one travels, and tells of those that need not.
+async fn look_for(
+    target: &dyn Target,
+    wanted: Vec<Descriptor>,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Vec<CopiedBlob>, Error> {
+    let found = futures::stream::iter(wanted).map(async |descriptor| {
+        let status = if target.has_blob(&descriptor).await? { BlobStatus::Exists } else { BlobStatus::Sent };
+        Ok::<_, Error>(CopiedBlob { descriptor, status })
+    });
+    let found: Vec<CopiedBlob> = found.buffered(QUESTIONS).try_collect().await?;
+    for CopiedBlob { descriptor, .. } in found.iter().filter(|blob| blob.status == BlobStatus::Exists) {
+        reporter.blob_exists(&descriptor.digest, descriptor.size);
+    }
+    Ok(found)
+}
+
+/// Has a blob travel, unless it is there.
 async fn copy_blob(
     source: &dyn Source,
     target: &dyn Target,
-    descriptor: Descriptor,
+    blob: CopiedBlob,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<CopiedBlob, Error> {
-    if target.has_blob(&descriptor).await? {
-        reporter.blob_exists(&descriptor.digest, descriptor.size);
-        return Ok(CopiedBlob { descriptor, status: BlobStatus::Exists });
+    if blob.status == BlobStatus::Exists {
+        return Ok(blob);
     }
-    let progress: Arc<dyn BlobProgress> = Arc::from(reporter.blob_started(&short(&descriptor), Some(descriptor.size)));
+    let descriptor = &blob.descriptor;
+    let progress: Arc<dyn BlobProgress> = Arc::from(reporter.blob_started(&short(descriptor), Some(descriptor.size)));
     let counted = Arc::clone(&progress);
-    let body = source.blob(&descriptor).await?.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));
-    target.put_blob(&descriptor, body.boxed()).await?;
+    let body = source.blob(descriptor).await?.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));
+    target.put_blob(descriptor, body.boxed()).await?;
     progress.finished(&descriptor.digest);
-    Ok(CopiedBlob { descriptor, status: BlobStatus::Sent })
+    Ok(blob)
 }
 
 fn short(descriptor: &Descriptor) -> String {
@@ -112,13 +133,10 @@ async fn walk(source: &dyn Source, root: &Manifest) -> Result<Vec<Manifest>, Err
         if seen.len() > MAX_MANIFESTS {
             return Err(Error::Invalid(format!("the index {} has more than {MAX_MANIFESTS} manifests", root.digest())));
         }
-        let mut next = Vec::new();
-        for descriptor in &level {
-            let manifest = source.manifest(descriptor).await?;
-            next.extend_from_slice(manifest.manifests());
-            found.push(manifest);
-        }
-        level = next;
+        let asked = futures::stream::iter(&level).map(|descriptor| source.manifest(descriptor));
+        let manifests: Vec<Manifest> = asked.buffered(QUESTIONS).try_collect().await?;
+        level = manifests.iter().flat_map(|manifest| manifest.manifests().to_vec()).collect();
+        found.extend(manifests);
     }
     Err(Error::Invalid(format!("the index {} is more than {MAX_DEPTH} levels deep", root.digest())))
 }
