@@ -12,6 +12,9 @@ use crate::docker::{self, DaemonChoice, DockerEngine, Surroundings, TransportCho
 use crate::transfer::Reporter;
 use crate::ui::{CommandError, Printer};
 
+/// The memory for the bytes of one blob that is under way, in bytes.
+const MEMORY_OF_JOB: u64 = 16 * 1024 * 1024;
+
 /// What every command is given.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -68,7 +71,8 @@ impl Context {
 
     /// Returns how much a store may use.
     pub(super) fn store_options(&self) -> StoreOptions {
-        StoreOptions { spool_dir: self.settings.spool_dir.clone(), ..StoreOptions::default() }
+        let memory = self.settings.jobs as u64 * MEMORY_OF_JOB;
+        StoreOptions { spool_dir: self.settings.spool_dir.clone(), memory, ..StoreOptions::default() }
     }
 
     /// Connects to the Docker daemon.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
-use storage_layout::test_util::{Write, docker_image, image, index, index_of, pull, push};
+use storage_layout::test_util::{FaultyStore, Operation, Write, docker_image, image, index, index_of, pull, push};
 use storage_layout::{Descriptor, Reference, Repository, Store, StoreOptions};
 
 use super::*;
@@ -42,6 +42,39 @@ async fn an_image_and_an_index_are_copied_whole_and_the_second_time_nothing_is_s
         let again = copy(&from, &to, &[]).await.unwrap();
         assert!(again.blobs.iter().all(|blob| blob.status == BlobStatus::Exists));
     }
+}
+
+/// How often each operation was asked for.
+type Calls = std::collections::HashMap<Operation, u32>;
+
+#[tokio::test]
+async fn a_push_of_what_is_there_costs_two_questions_for_each_blob_and_writes_no_blob_and_no_link() {
+    let image = docker_image(1, 10, 1000);
+    let from = with(&image).await;
+    let bucket = Arc::new(InMemory::new());
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        let calls = Arc::new(std::sync::Mutex::new(Calls::new()));
+        let counted = Arc::clone(&calls);
+        let objects = FaultyStore::counting(Arc::clone(&bucket) as _).observe(move |call| {
+            *counted.lock().expect("nothing panics while holding it").entry(call.operation).or_default() += 1;
+        });
+        let store = Store::new(Arc::new(objects), StoreOptions::default());
+        let to = store.repository(&"app".parse().expect("a name"));
+        copy(&from, &to, &[]).await.unwrap();
+        counts.push(calls.lock().expect("nothing panics while holding it").clone());
+    }
+    let [cold, again] = counts.as_slice() else { panic!("there were two pushes") };
+    // Ten layers and a config: looked for before they travel, and once more before the manifest is stored. Each time the link
+    // is read and the data's size asked for.
+    assert_eq!((cold[&Operation::Get], cold[&Operation::Head]), (22, 22));
+    // Data and link of each, and of the manifest; the tag's history and the tag.
+    assert_eq!(cold[&Operation::Put], 22 + 2 + 2);
+    assert_eq!(cold.len(), 3, "{cold:?}");
+    // The manifests that are there are listed and read, one here, to learn the blobs' sizes.
+    assert_eq!((again[&Operation::Get], again[&Operation::Head], again[&Operation::List]), (23, 22, 1));
+    assert_eq!(again[&Operation::Put], 2 + 2);
+    assert_eq!(again.len(), 4, "{again:?}");
 }
 
 #[tokio::test]
