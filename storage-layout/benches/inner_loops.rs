@@ -1,5 +1,4 @@
 //! What is done for every byte and for every key: `cargo bench -p storage-layout`.
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 
 use std::hint::black_box;
 

@@ -141,7 +141,9 @@ impl ReadAhead {
                 return Ok(None);
             } else {
                 let range = self.take(LONG);
-                Piece { body: Body::Straight(RangeReader::new(&self.source, range)), _share: None }
+                // Not needed, but it keeps many readers at once from asking for many small ranges.
+                let share = self.store.inner.reading.take(0);
+                Piece { body: Body::Straight(RangeReader::new(&self.source, range)), _share: share }
             };
         }
     }
