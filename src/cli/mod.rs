@@ -5,6 +5,7 @@ mod backend_args;
 mod env_vars;
 mod global_args;
 mod place;
+mod registry_args;
 mod verbs;
 
 use std::process::ExitCode;

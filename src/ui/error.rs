@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ExitStatus, Printer};
 use crate::backend::{self, Kind};
-use crate::{docker, transfer};
+use crate::{docker, remote, transfer};
 
 /// A command that failed.
 #[derive(Debug)]
@@ -132,8 +132,12 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
                 Some((ExitStatus::NotFound, vec!["choose one that is there with --platform os/arch".to_owned()]))
             }
             transfer::Error::Invalid(_) => Some((ExitStatus::Integrity, Vec::new())),
+            transfer::Error::Remote(error) => judge_one(error.as_ref()),
             transfer::Error::Bucket(_) | transfer::Error::File { .. } => None,
         };
+    }
+    if let Some(error) = error.downcast_ref::<remote::Error>() {
+        return Some((of_registry(error.kind()), registry_hints(error)));
     }
     if let Some(error) = error.downcast_ref::<docker::Error>() {
         return match error {
@@ -202,6 +206,29 @@ fn store_hints(kind: Kind) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![hint.to_owned()]
+}
+
+fn of_registry(kind: remote::Kind) -> ExitStatus {
+    match kind {
+        remote::Kind::NotFound => ExitStatus::NotFound,
+        remote::Kind::Credentials => ExitStatus::Credentials,
+        remote::Kind::Integrity => ExitStatus::Integrity,
+        remote::Kind::Unavailable => ExitStatus::Unavailable,
+        remote::Kind::TooLarge => ExitStatus::NoSpace,
+        remote::Kind::Usage => ExitStatus::Usage,
+        remote::Kind::Other => ExitStatus::Other,
+    }
+}
+
+fn registry_hints(error: &remote::Error) -> Vec<String> {
+    match error {
+        remote::Error::Certificate { .. } => {
+            vec![
+                "name the certificate of its issuer with --ca-file, or do without the check with --insecure".to_owned(),
+            ]
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn of_docker(error: &docker::Error) -> (ExitStatus, Vec<String>) {
