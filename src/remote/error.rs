@@ -49,7 +49,7 @@ pub enum Error {
         host: String,
         /// Why not.
         #[source]
-        source: Box<dyn StdError + Send + Sync>,
+        source: Cause,
     },
     /// The registry's certificate is not one that is trusted.
     #[error("{attempted}: the certificate of {host} is not trusted")]
@@ -60,7 +60,7 @@ pub enum Error {
         host: String,
         /// What is wrong with it.
         #[source]
-        source: Box<dyn StdError + Send + Sync>,
+        source: Cause,
     },
     /// The registry sends us where nothing of ours is to go.
     #[error("{attempted}: {registry} names {target}, which is not followed: {problem}")]
@@ -186,6 +186,8 @@ impl Answer {
 
     fn kind(&self) -> Kind {
         match self.status {
+            // What began is lost, which says nothing of what is there.
+            404 if self.has_code(&["BLOB_UPLOAD_UNKNOWN"]) => Kind::Unavailable,
             404 => Kind::NotFound,
             401 | 403 => Kind::Credentials,
             413 => Kind::TooLarge,
@@ -216,5 +218,26 @@ impl fmt::Display for Message {
             serde_json::Value::String(detail) => write!(f, " ({detail})"),
             detail => write!(f, " ({detail})"),
         }
+    }
+}
+
+/// What is at the bottom of a failure of the HTTP client, whose own errors show the whole address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
+
+impl Cause {
+    pub(super) fn of(error: &(dyn StdError + 'static)) -> Self {
+        let mut deepest = error;
+        while let Some(cause) = deepest.source() {
+            deepest = cause;
+        }
+        Self(deepest.to_string())
+    }
+}
+
+impl From<String> for Cause {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }

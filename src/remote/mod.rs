@@ -4,13 +4,23 @@
 //! A [`RemoteRegistry`] holds the connection and what is known of who asks; a [`RemoteRepository`] of it is a
 //! [`Repository`](crate::transfer::Repository) like a bucket's.
 
+mod address;
+mod auth;
+mod credentials;
+mod download;
 mod error;
+mod http;
 mod options;
+mod pages;
 mod reference;
+mod referrers;
 mod registry;
 mod repository;
+mod retry;
+mod upload;
 
-pub use error::{Error, Kind};
+pub use credentials::{Kept, forget, keep};
+pub use error::{Answer, Cause, Error, Kind, Message};
 pub use options::{Credential, CredentialFiles, Login, RemoteOptions, Timeouts};
 pub use reference::{InvalidReference, RegistryName, RemoteReference};
 pub use registry::RemoteRegistry;

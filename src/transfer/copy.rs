@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -15,6 +16,10 @@ const MAX_DEPTH: usize = 8;
 const MAX_MANIFESTS: usize = 10_000;
 /// The largest config that is read to learn an image's platform, in bytes.
 const MAX_CONFIG: usize = 8 * 1024 * 1024;
+/// How often a source is asked again for a blob that was interrupted on its way into the target.
+const MAX_RESENDS: u32 = 4;
+/// The pause before the first of these times; the next ones are longer.
+const RESEND_PAUSE: Duration = Duration::from_millis(500);
 
 /// What to copy, and how.
 #[derive(Clone, Debug)]
@@ -85,12 +90,32 @@ async fn copy_blob(
         reporter.blob_exists(&descriptor.digest, descriptor.size);
         return Ok(CopiedBlob { descriptor, status: BlobStatus::Exists });
     }
-    let progress: Arc<dyn BlobProgress> = Arc::from(reporter.blob_started(&short(&descriptor), Some(descriptor.size)));
-    let counted = Arc::clone(&progress);
-    let body = source.blob(&descriptor).await?.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));
-    target.put_blob(&descriptor, body.boxed()).await?;
-    progress.finished(&descriptor.digest);
+    let mut resends = 0;
+    loop {
+        match send_blob(source, target, &descriptor, reporter).await {
+            Err(Error::Interrupted(error)) if resends < MAX_RESENDS => {
+                tracing::info!(%error, "sending the blob again");
+                resends += 1;
+                tokio::time::sleep(RESEND_PAUSE * resends).await;
+            }
+            sent => break sent?,
+        }
+    }
     Ok(CopiedBlob { descriptor, status: BlobStatus::Sent })
+}
+
+async fn send_blob(
+    source: &dyn Source,
+    target: &dyn Target,
+    descriptor: &Descriptor,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<(), Error> {
+    let progress: Arc<dyn BlobProgress> = Arc::from(reporter.blob_started(&short(descriptor), Some(descriptor.size)));
+    let counted = Arc::clone(&progress);
+    let body = source.blob(descriptor).await?.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));
+    target.put_blob(descriptor, body.boxed()).await?;
+    progress.finished(&descriptor.digest);
+    Ok(())
 }
 
 fn short(descriptor: &Descriptor) -> String {

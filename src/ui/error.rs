@@ -132,7 +132,7 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
                 Some((ExitStatus::NotFound, vec!["choose one that is there with --platform os/arch".to_owned()]))
             }
             transfer::Error::Invalid(_) => Some((ExitStatus::Integrity, Vec::new())),
-            transfer::Error::Remote(error) => judge_one(error.as_ref()),
+            transfer::Error::Remote(error) | transfer::Error::Interrupted(error) => judge_one(error.as_ref()),
             transfer::Error::Bucket(_) | transfer::Error::File { .. } => None,
         };
     }
@@ -146,6 +146,10 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
         };
     }
     let error = error.downcast_ref::<io::Error>()?;
+    // An I/O error's cause is not the error that it is made of.
+    if let Some(judged) = error.get_ref().and_then(|inner| judge_one(inner)) {
+        return Some(judged);
+    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Some((ExitStatus::NoSpace, vec!["free some space; nothing of the image was kept".to_owned()]))
