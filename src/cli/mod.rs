@@ -4,6 +4,7 @@
 mod backend_args;
 mod env_vars;
 mod global_args;
+mod login_args;
 mod place;
 mod registry_args;
 mod verbs;
@@ -13,11 +14,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::{Context, doctor, pull, push, serve};
+use crate::commands::{Context, doctor, login, logout, pull, push, serve};
 use crate::ui::{self, CommandError, ExitStatus, Printer};
 use backend_args::{AnyArgs, AzureArgs, BackendArgs, FsArgs, GcsArgs, NoArgs, S3Args};
 use env_vars::Env;
 use global_args::GlobalArgs;
+use login_args::{LoginArgs, LogoutArgs};
 use verbs::Verb;
 
 const AFTER_HELP: &str = "\
@@ -52,6 +54,10 @@ enum Command {
     /// The same verbs, with the backend in the reference: s3://BUCKET/NAME[:TAG]
     #[command(flatten)]
     Verb(Verb<Box<AnyArgs>>),
+    /// Logs in to a remote registry, and keeps the credentials where Docker keeps them
+    Login(LoginArgs),
+    /// Forgets the credentials for a remote registry
+    Logout(LogoutArgs),
     /// Prints a script that completes this command line in a shell
     Completions {
         /// The shell
@@ -140,6 +146,14 @@ async fn dispatch(command: Command, env: &Env, context: &Context) -> Result<Exit
         Command::Verb(verb) => {
             let (verb, backend) = verb.split();
             run(verb, BackendArgs::Any(backend), env, context).await
+        }
+        Command::Login(args) => {
+            login::run(args.request(env, context)?, context).await?;
+            Ok(ExitStatus::Ok)
+        }
+        Command::Logout(args) => {
+            logout::run(args.request(env)?, context).await?;
+            Ok(ExitStatus::Ok)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -44,13 +44,20 @@ pub(super) struct RegistryArgs {
 
 impl RegistryArgs {
     /// Makes the options, and reads the password from standard input where that is asked for.
-    pub(super) fn options(self, env: &Env, context: &Context) -> Result<RemoteOptions, CommandError> {
-        let mut token_hosts = self.token_host.clone();
+    pub(super) fn options(mut self, env: &Env, context: &Context) -> Result<RemoteOptions, CommandError> {
+        let login = self.login(env, context)?;
+        Ok(RemoteOptions { login, ..self.connection(env, context)? })
+    }
+
+    /// Makes the options for nobody in particular.
+    pub(super) fn connection(self, env: &Env, context: &Context) -> Result<RemoteOptions, CommandError> {
+        let mut token_hosts = self.token_host;
         if token_hosts.is_empty() {
             let listed = env.first(&["OCI_STORE_TOKEN_HOST"]).unwrap_or_default();
             token_hosts = listed.split(',').filter(|host| !host.is_empty()).map(str::to_owned).collect();
         }
         Ok(RemoteOptions {
+            login: Login::Anonymous,
             plain_http: env.switch(self.plain_http, "OCI_STORE_PLAIN_HTTP")?,
             insecure: env.switch(self.insecure, "OCI_STORE_INSECURE")?,
             ca_file: context.settings.ca_file.clone(),
@@ -58,29 +65,33 @@ impl RegistryArgs {
             retries: context.settings.retries,
             timeouts: Timeouts::default(),
             token_hosts,
-            login: self.login(env, context)?,
         })
     }
 
-    /// Decides who asks: what is on the command line wins over all variables, of whichever flag.
-    fn login(self, env: &Env, context: &Context) -> Result<Login, CommandError> {
-        if self.anonymous {
-            return Ok(Login::Anonymous);
-        }
+    /// Takes the user name and the password that were given.
+    pub(super) fn given(
+        &mut self,
+        env: &Env,
+        context: &Context,
+    ) -> Result<(Option<String>, Option<String>), CommandError> {
         if self.password.is_some() {
             context.printer.note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
         }
-        let given = self.username.is_some() || self.password.is_some() || self.password_stdin;
-        if !given && env.switch(false, "OCI_STORE_ANONYMOUS")? {
+        let username = env.or(self.username.take(), &["OCI_STORE_USERNAME"]);
+        let password = match env.switch(self.password_stdin, "OCI_STORE_PASSWORD_STDIN")? {
+            true => Some(password_of_stdin()?),
+            false => env.or(self.password.take(), &["OCI_STORE_PASSWORD"]),
+        };
+        Ok((username, password))
+    }
+
+    /// Decides who asks: what is on the command line wins over all variables, of whichever flag.
+    fn login(&mut self, env: &Env, context: &Context) -> Result<Login, CommandError> {
+        let is_given = self.username.is_some() || self.password.is_some() || self.password_stdin;
+        if self.anonymous || (!is_given && env.switch(false, "OCI_STORE_ANONYMOUS")?) {
             return Ok(Login::Anonymous);
         }
-        let username = env.or(self.username, &["OCI_STORE_USERNAME"]);
-        let password = if self.password_stdin || env.switch(false, "OCI_STORE_PASSWORD_STDIN")? {
-            Some(password_of_stdin()?)
-        } else {
-            env.or(self.password, &["OCI_STORE_PASSWORD"])
-        };
-        match (username, password) {
+        match self.given(env, context)? {
             (Some(username), Some(password)) => {
                 Ok(Login::As(Credential::Password { username, password: password.into() }))
             }

@@ -3,6 +3,8 @@
 mod bridge;
 mod context;
 pub mod doctor;
+pub mod login;
+pub mod logout;
 mod outcome;
 pub mod pull;
 pub mod push;

@@ -100,8 +100,13 @@ impl Http {
                 return tls;
             }
             let attempted = "looking for TLS";
-            let request =
-                Request { method: Method::GET, url: tls.clone(), headers: HeaderMap::new(), body: Bytes::new(), attempted };
+            let request = Request {
+                method: Method::GET,
+                url: tls.clone(),
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+                attempted,
+            };
             match self.send_with(&self.own, &request, None).await {
                 // Whoever has a certificate speaks TLS, even if we do not trust it.
                 Ok(_) | Err(Failure { error: Error::Certificate { .. }, .. }) => tls,
@@ -146,11 +151,7 @@ impl Http {
     }
 
     /// Sends a request, whatever the answer.
-    async fn send_once(
-        &self,
-        request: &Request<'_>,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Response, Failure> {
+    async fn send_once(&self, request: &Request<'_>, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
         let client = self.client_for(&request.url, request.attempted).await?;
         self.send_with(client, request, authorization).await
     }

@@ -7,9 +7,9 @@ use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
+use super::Error;
 use super::auth::Scope;
 use super::registry::{Call, RemoteRegistry};
-use super::Error;
 
 /// More pages than this are not asked for.
 const MAX_PAGES: usize = 10_000;

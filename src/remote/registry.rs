@@ -102,13 +102,14 @@ impl RemoteRegistry {
         RemoteRepository::new(self.clone(), name.clone())
     }
 
-    /// Makes sure that the registry answers, and knows whoever asks.
+    /// Makes sure that the registry answers, and knows whoever asks. Returns whether it wanted to know.
     ///
     /// # Errors
     /// Of kind [`Kind::Credentials`](super::Kind::Credentials) if it does not take the credentials.
-    pub async fn ping(&self) -> Result<(), Error> {
+    pub async fn ping(&self) -> Result<bool, Error> {
         let attempted = format!("asking {}", self.name());
-        self.call(Call::new(Method::GET, "", Scope::nothing(), &attempted)).await.map(drop)
+        drop(self.call(Call::new(Method::GET, "", Scope::nothing(), &attempted)).await?);
+        Ok(self.inner.auth.was_asked_for().await)
     }
 
     /// Returns the names of all repositories, in byte order, as far as whoever asks may see them.
@@ -188,7 +189,8 @@ impl RemoteRegistry {
         attempted: &str,
     ) -> Result<Response, Failure> {
         let http = self.http();
-        let mut request = http.client_for(url, attempted).await?.request(method, url.clone()).headers(headers).body(body);
+        let mut request =
+            http.client_for(url, attempted).await?.request(method, url.clone()).headers(headers).body(body);
         if http.is_own(url).await
             && let Some(authorization) = self.inner.auth.header(http, scope, attempted).await?
         {

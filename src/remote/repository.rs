@@ -155,7 +155,9 @@ impl RemoteRepository {
                 Ok(false)
             }
             // Whoever may not read the other repository, or whose registry mounts nothing, sends the blob.
-            Err(Error::Refused { answer, .. }) if matches!(answer.status, 400..=499) && answer.status != 429 => Ok(false),
+            Err(Error::Refused { answer, .. }) if matches!(answer.status, 400..=499) && answer.status != 429 => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

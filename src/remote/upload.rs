@@ -358,7 +358,11 @@ fn watched(body: ByteStream, descriptor: &Descriptor) -> (ByteStream, Source) {
         }
         let length = digester.length();
         if length != promised {
-            return Err(source.fail(BucketError::SizeMismatch { digest: expected, expected: promised, actual: length }));
+            return Err(source.fail(BucketError::SizeMismatch {
+                digest: expected,
+                expected: promised,
+                actual: length,
+            }));
         }
         let actual = digester.finish();
         if actual != expected {

@@ -48,9 +48,9 @@ impl Error {
         match self {
             Self::Bucket(error) => error.is_not_found(),
             Self::NotFound(_) => true,
-            Self::Remote(_)
-            | Self::Interrupted(_)
-            | Self::Invalid(_) | Self::NoPlatform { .. } | Self::File { .. } => false,
+            Self::Remote(_) | Self::Interrupted(_) | Self::Invalid(_) | Self::NoPlatform { .. } | Self::File { .. } => {
+                false
+            }
         }
     }
 }

@@ -87,6 +87,14 @@ impl Printer {
         }
     }
 
+    /// Asks people something. The answer is typed into the same line.
+    pub fn prompt(&self, question: &str) {
+        let mut stderr = io::stderr().lock();
+        if let Err(error) = write!(stderr, "{}", printable(question)).and_then(|()| stderr.flush()) {
+            tracing::debug!(%error, "a question could not be written to stderr");
+        }
+    }
+
     /// Tells people something, whatever they asked for.
     pub fn error_line(&self, line: &str) {
         let write = || {

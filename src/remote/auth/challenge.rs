@@ -82,7 +82,16 @@ mod tests {
 
     #[test]
     fn what_says_nothing_is_no_challenge() {
-        for text in ["", "Bearer", "Bearer realm=", r#"Bearer service="x""#, r#"Bearer realm="not a url""#, "Negotiate abc", "\"\"\"", ",,,"] {
+        for text in [
+            "",
+            "Bearer",
+            "Bearer realm=",
+            r#"Bearer service="x""#,
+            r#"Bearer realm="not a url""#,
+            "Negotiate abc",
+            "\"\"\"",
+            ",,,",
+        ] {
             assert_eq!(parsed(&[text]), None, "{text}");
         }
     }

@@ -41,9 +41,9 @@ impl Auth {
         Self { keyring: Keyring::new(login.clone()), state: Mutex::default() }
     }
 
-    /// Tells whether there are credentials to send for a repository, or for the registry itself.
-    pub(super) async fn knows(&self, http: &Http, repository: Option<&RepositoryName>) -> Result<bool, Error> {
-        Ok(self.keyring.find(http.name(), repository).await?.is_some())
+    /// Tells whether the registry has asked for anybody.
+    pub(super) async fn was_asked_for(&self) -> bool {
+        self.state.lock().await.challenge.is_some()
     }
 
     /// Returns what to send with a request for `scope`, as far as the registry has said what it wants. A token that is about to
@@ -60,7 +60,9 @@ impl Auth {
         let credential = self.keyring.find(http.name(), scope.repository()).await?;
         let text = match (challenge, credential) {
             (_, Some(Credential::RegistryToken(token))) => format!("Bearer {}", token.reveal()),
-            (Challenge::Basic, Some(Credential::Password { username, password })) => basic(&username, password.reveal()),
+            (Challenge::Basic, Some(Credential::Password { username, password })) => {
+                basic(&username, password.reveal())
+            }
             (Challenge::Basic, _) => return Ok(None),
             (Challenge::Bearer { realm, service }, credential) => {
                 let key = (scope.repository().cloned(), scope.texts().clone());
@@ -87,10 +89,11 @@ impl Auth {
         sent: Option<&HeaderValue>,
     ) -> Result<bool, Error> {
         let Some((challenge, wanted)) = challenge::parse(headers) else { return Ok(false) };
-        let has_credential = self.knows(http, scope.repository()).await?;
+        let has_credential = self.keyring.find(http.name(), scope.repository()).await?.is_some();
         let mut state = self.state.lock().await;
         // What was sent is no good any more, unless somebody has renewed it meanwhile.
-        let refused = |token: &Token| sent.is_some_and(|sent| sent.as_bytes().ends_with(token.secret.reveal().as_bytes()));
+        let refused =
+            |token: &Token| sent.is_some_and(|sent| sent.as_bytes().ends_with(token.secret.reveal().as_bytes()));
         state.tokens.retain(|_, token| !refused(token));
         let again = match &challenge {
             Challenge::Basic => sent.is_none() && has_credential,

@@ -222,7 +222,8 @@ mod tests {
 
     #[test]
     fn a_helper_for_the_registry_goes_before_the_one_for_all() {
-        let both = file(r#"{"credsStore": "all", "credHelpers": {"ghcr.io": "one", "https://index.docker.io/v1/": "hub"}}"#);
+        let both =
+            file(r#"{"credsStore": "all", "credHelpers": {"ghcr.io": "one", "https://index.docker.io/v1/": "hub"}}"#);
         for (host, name) in [("ghcr.io", "one"), ("docker.io", "hub"), ("quay.io", "all")] {
             assert_eq!(both.helper(&registry(host)), Some(Helper::new(name, Path::new("config.json"))));
         }

@@ -1,5 +1,6 @@
 //! Keeping and forgetting credentials where Docker keeps them.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::file::{ConfigFile, is_key_of};
 use crate::remote::{Error, RegistryName};
+use crate::secret::Secret;
 
 /// Where credentials were put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,8 @@ pub enum Kept {
 ///
 /// # Errors
 /// If the file cannot be read or written, or the program fails. The file is then as it was.
-pub async fn keep(file: &Path, registry: &RegistryName, username: &str, password: &str) -> Result<Kept, Error> {
+pub async fn keep(file: &Path, registry: &RegistryName, username: &str, password: &Secret) -> Result<Kept, Error> {
+    let password = password.reveal();
     let helper = ConfigFile::read(file, registry)?.and_then(|config| config.helper(registry));
     let entry = match &helper {
         Some(helper) => {
@@ -93,7 +96,8 @@ fn change(
     }
     // Docker indents with tabs.
     let mut text = Vec::new();
-    let mut json = serde_json::Serializer::with_formatter(&mut text, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
+    let mut json =
+        serde_json::Serializer::with_formatter(&mut text, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
     document.serialize(&mut json).map_err(|error| unusable(error.to_string()))?;
     text.push(b'\n');
     write(file, &text).map_err(failed)
@@ -116,15 +120,8 @@ fn write(file: &Path, text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-impl Kept {
-    /// Tells whether the password lies in a file as it is.
-    pub fn is_plain(&self) -> bool {
-        matches!(self, Self::File(_))
-    }
-}
-
-impl std::fmt::Display for Kept {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Helper(program) => f.write_str(program),
             Self::File(file) => file.display().fmt(f),
@@ -143,7 +140,7 @@ mod tests {
         let file = folder.path().join("docker/config.json");
         let registry: RegistryName = "localhost:5000".parse().unwrap();
         assert!(!forget(&file, &registry).await.unwrap());
-        assert_eq!(keep(&file, &registry, "me", "pass").await.unwrap(), Kept::File(file.clone()));
+        assert_eq!(keep(&file, &registry, "me", &"pass".into()).await.unwrap(), Kept::File(file.clone()));
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let before = concat!(
             "{\n\t\"psFormat\": \"x\",\n\t\"auths\": {\n\t\t\"z.example.com\": {\n\t\t\t\"auth\": \"eDp5\",\n",
@@ -153,7 +150,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let link = folder.path().join("link.json");
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        keep(&link, &registry, "me", "pass:word").await.unwrap();
+        keep(&link, &registry, "me", &"pass:word".into()).await.unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let found = ConfigFile::read(&file, &registry).unwrap().unwrap().find(&registry, None).unwrap();
@@ -170,7 +167,7 @@ mod tests {
         let registry: RegistryName = "localhost:5000".parse().unwrap();
         for text in ["{\"auths\": ", "[]", "{\"auths\": []}"] {
             fs::write(&file, text).unwrap();
-            keep(&file, &registry, "me", "pass").await.unwrap_err();
+            keep(&file, &registry, "me", &"pass".into()).await.unwrap_err();
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
     }
