@@ -10,6 +10,7 @@
 //!        archive        OCI image layouts and docker-save tars
 //!        transfer       Source, Target, Reporter, copy_image
 //!        storage-layout (crate)
+//!        secret         a text that is never shown
 //! ```
 
 pub mod archive;

@@ -89,8 +89,10 @@ fn ask_password(registry: &RegistryName) -> Result<String, CommandError> {
         return Err(CommandError::new(ExitStatus::Usage, format!("cannot log in to {registry} without a password"))
             .hint("give it with --password-stdin"));
     }
-    let password = rpassword::prompt_password("Password: ")
-        .map_err(|error| CommandError::because("cannot read the password", error))?;
+    let password = rpassword::prompt_password("Password: ").map_err(|error| match error.kind() {
+        io::ErrorKind::Interrupted => CommandError::interrupted(format!("logging in to {registry} was interrupted")),
+        _ => CommandError::because("cannot read the password", error),
+    })?;
     if password.is_empty() {
         return Err(CommandError::new(ExitStatus::Usage, "the password is empty"));
     }

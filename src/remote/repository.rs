@@ -125,18 +125,20 @@ impl RemoteRepository {
         }
     }
 
-    /// Tells whether a blob is there with its size. One of another size is as good as none: it has to be sent again.
-    pub(super) async fn stat_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
-        let attempted = format!("looking for blob {} in {self}", descriptor.digest);
-        let path = self.path(format_args!("blobs/{}", descriptor.digest));
+    /// Returns a blob's size in bytes, or `None` if it is not there. One whose size is not told is as good as none.
+    pub(super) async fn size_of_blob(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        let attempted = format!("looking for blob {digest} in {self}");
+        let path = self.path(format_args!("blobs/{digest}"));
         match self.registry.call(Call::new(Method::HEAD, path, self.scope(Action::Pull), &attempted)).await {
-            Ok(answer) => {
-                let length = answer.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-                Ok(length.is_none_or(|length: u64| length == descriptor.size))
-            }
-            Err(error) if error.kind() == Kind::NotFound => Ok(false),
+            Ok(answer) => Ok(answer.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Tells whether a blob is there with its size. One of another size has to be sent again.
+    pub(super) async fn has_whole_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        Ok(self.size_of_blob(&descriptor.digest).await? == Some(descriptor.size))
     }
 
     /// Asks the registry to take a blob from another of its repositories:
@@ -207,7 +209,7 @@ impl transfer::Repository for RemoteRepository {
     }
 
     async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, transfer::Error> {
-        if self.stat_blob(descriptor).await? {
+        if self.has_whole_blob(descriptor).await? {
             return Ok(true);
         }
         match &self.mount_from {

@@ -269,7 +269,7 @@ impl<'a> Upload<'a> {
 
     /// Tells whether the blob has arrived though nobody said so.
     async fn is_there(&self) -> bool {
-        self.repository.stat_blob(self.descriptor).await.unwrap_or(false)
+        self.repository.has_whole_blob(self.descriptor).await.unwrap_or(false)
     }
 
     /// Says that the blob does not come any more. A registry that does not hear it gives the upload up by itself.

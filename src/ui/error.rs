@@ -225,14 +225,30 @@ fn of_registry(kind: remote::Kind) -> ExitStatus {
 }
 
 fn registry_hints(error: &remote::Error) -> Vec<String> {
-    match error {
+    let hint = match error {
         remote::Error::Certificate { .. } => {
-            vec![
-                "name the certificate of its issuer with --ca-file, or do without the check with --insecure".to_owned(),
-            ]
+            "name the certificate of its issuer with --ca-file, or do without the check with --insecure"
         }
-        _ => Vec::new(),
-    }
+        remote::Error::Refused { .. } => match error.kind() {
+            remote::Kind::Credentials => "log in with `oci-store login HOST`, or give --username and --password-stdin",
+            remote::Kind::Unavailable => {
+                "the same command may work when the registry answers again; --retries tries longer"
+            }
+            remote::Kind::TooLarge => "the registry, or a proxy before it, takes nothing of this size",
+            _ => return Vec::new(),
+        },
+        remote::Error::Untrusted { .. } => {
+            "if this is a token server that may know the password, name it with --token-host; --anonymous sends none"
+        }
+        remote::Error::Unreachable { .. } => {
+            "check the address, the network and --proxy; a registry without TLS needs --plain-http"
+        }
+        remote::Error::Credentials { .. } => "mend what is named there, or pass it over with --anonymous or --username",
+        remote::Error::Damaged { .. } | remote::Error::Unexpected { .. } | remote::Error::Setting { .. } => {
+            return Vec::new();
+        }
+    };
+    vec![hint.to_owned()]
 }
 
 fn of_docker(error: &docker::Error) -> (ExitStatus, Vec<String>) {

@@ -14,6 +14,7 @@ mod interop;
 mod layering;
 mod limits;
 mod places;
+mod remote;
 mod server;
 mod spec;
 mod support;

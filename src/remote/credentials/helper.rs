@@ -3,6 +3,7 @@
 //! The program is `docker-credential-NAME`, its argument what to do; texts go in by standard input and come out by standard
 //! output.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -61,11 +62,16 @@ impl Helper {
     /// Asks for a registry's credentials.
     pub(super) async fn get(&self, registry: &RegistryName) -> Result<Option<Credential>, Error> {
         let (status, answer) = self.run("get", registry.docker_key().as_bytes(), registry).await?;
-        if !status.success() {
-            return if is_absence(&answer) { Ok(None) } else { Err(self.failed(registry, status, &answer)) };
+        match status.success() {
+            true => self.read(registry, &answer),
+            false if is_absence(&answer) => Ok(None),
+            false => Err(self.failed(registry, status, &answer)),
         }
+    }
+
+    fn read(&self, registry: &RegistryName, answer: &[u8]) -> Result<Option<Credential>, Error> {
         // What the parser says could quote the secret.
-        let got: Got = serde_json::from_slice(&answer)
+        let got: Got = serde_json::from_slice(answer)
             .map_err(|_| self.unusable(registry, "its answer is not what it should be".to_owned()))?;
         Ok(match (got.username, got.secret) {
             (_, secret) if secret.is_empty() => None,
@@ -103,44 +109,9 @@ impl Helper {
                 problem,
             });
         }
-        let unusable = |problem: String| self.unusable(registry, problem);
-        let mut child = Command::new(self.program())
-            .arg(what)
-            .env_remove("OCI_STORE_PASSWORD")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| unusable(format!("it cannot be started: {error}")))?;
-        let (mut stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let talk = async {
-            let send = async {
-                if let Some(mut stdin) = stdin.take() {
-                    // A program that does not read what it is told may know enough.
-                    drop(stdin.write_all(input).await);
-                }
-            };
-            let receive = async {
-                let mut answer = Vec::new();
-                if let Some(stdout) = stdout {
-                    stdout.take(MAX_ANSWER + 1).read_to_end(&mut answer).await?;
-                }
-                Ok::<_, std::io::Error>(answer)
-            };
-            let ((), answer) = tokio::join!(send, receive);
-            let answer = answer?;
-            if answer.len() as u64 > MAX_ANSWER {
-                return Ok(None);
-            }
-            Ok::<_, std::io::Error>(Some((child.wait().await?, answer)))
-        };
-        match tokio::time::timeout(LIMIT, talk).await {
-            Ok(Ok(Some(done))) => Ok(done),
-            Ok(Ok(None)) => Err(unusable(format!("it answered with more than {MAX_ANSWER} bytes"))),
-            Ok(Err(error)) => Err(unusable(error.to_string())),
-            Err(_) => Err(unusable(format!("it did not answer within {} seconds", LIMIT.as_secs()))),
-        }
+        let mut command = Command::new(self.program());
+        command.arg(what).env_remove("OCI_STORE_PASSWORD");
+        talk(command, input, LIMIT).await.map_err(|problem| self.unusable(registry, problem))
     }
 
     fn failed(&self, registry: &RegistryName, status: ExitStatus, answer: &[u8]) -> Error {
@@ -155,6 +126,95 @@ impl Helper {
     }
 }
 
+/// Runs a program that reads `input`, and returns how it ended and what it said. It does not outlive `limit`.
+async fn talk(mut command: Command, input: &[u8], limit: Duration) -> Result<(ExitStatus, Vec<u8>), String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("it cannot be started: {error}"))?;
+    let (mut stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let talk = async {
+        let send = async {
+            if let Some(mut stdin) = stdin.take() {
+                // A program that does not read what it is told may know enough.
+                drop(stdin.write_all(input).await);
+            }
+        };
+        let receive = async {
+            let mut answer = Vec::new();
+            if let Some(stdout) = stdout {
+                stdout.take(MAX_ANSWER + 1).read_to_end(&mut answer).await?;
+            }
+            Ok::<_, io::Error>(answer)
+        };
+        let ((), answer) = tokio::join!(send, receive);
+        let answer = answer.map_err(|error| error.to_string())?;
+        if answer.len() as u64 > MAX_ANSWER {
+            return Err(format!("it answered with more than {MAX_ANSWER} bytes"));
+        }
+        let status = child.wait().await.map_err(|error| error.to_string())?;
+        Ok((status, answer))
+    };
+    let silent = |_| Err(format!("it did not answer within {} seconds", limit.as_secs()));
+    tokio::time::timeout(limit, talk).await.unwrap_or_else(silent)
+}
+
 fn is_absence(answer: &[u8]) -> bool {
     String::from_utf8_lossy(answer).trim() == NOT_FOUND
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn shell(script: &str, limit: Duration) -> Result<(ExitStatus, Vec<u8>), String> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        talk(command, b"ghcr.io", limit).await
+    }
+
+    #[tokio::test]
+    async fn a_program_hears_the_registry_and_is_heard() {
+        let (status, answer) = shell("read host; echo \"<$host>\"; exit 3", LIMIT).await.unwrap();
+        assert_eq!((status.code(), answer.as_slice()), (Some(3), &b"<ghcr.io>\n"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_or_floods_is_ended() {
+        let error = shell("exec sleep 600", Duration::from_millis(20)).await.unwrap_err();
+        assert!(error.contains("did not answer"), "{error}");
+        let error = shell("exec cat /dev/zero", LIMIT).await.unwrap_err();
+        assert!(error.contains("more than"), "{error}");
+        let error = talk(Command::new("/nonexistent/helper"), b"", LIMIT).await.unwrap_err();
+        assert!(error.contains("cannot be started"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_out_of_the_path_is_not_run() {
+        let registry = "ghcr.io".parse().unwrap();
+        for name in ["../x", "/bin/sh", "a/b", "", ".", "-x", "a b", "a\0", "a;b", "é"] {
+            let helper = Helper::new(name, Path::new("config.json"));
+            let error = helper.get(&registry).await.unwrap_err().to_string();
+            assert!(error.contains("no helper's name") && error.contains("config.json"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_a_password_or_an_identity_token() {
+        let registry = "ghcr.io".parse().unwrap();
+        let helper = Helper::new("test", Path::new("config.json"));
+        let read = |text: &str| helper.read(&registry, text.as_bytes());
+        let password = Credential::Password { username: "me".to_owned(), password: "s".into() };
+        assert_eq!(read(r#"{"ServerURL":"ghcr.io","Username":"me","Secret":"s"}"#).unwrap(), Some(password));
+        let token = read(r#"{"ServerURL":"","Username":"<token>","Secret":"t"}"#).unwrap();
+        assert_eq!(token, Some(Credential::IdentityToken("t".into())));
+        assert_eq!(read(r#"{"ServerURL":"","Username":"","Secret":""}"#).unwrap(), None);
+        for junk in ["", "hunter2", r#"{"Secret":"hunter2"}"#, "[]"] {
+            let error = read(junk).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+    }
 }

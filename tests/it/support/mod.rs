@@ -10,6 +10,7 @@ pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod s3;
+pub(crate) mod server;
 
 /// Returns a variable that names a service, or says that the test is skipped, or fails if the service is required.
 pub(crate) fn service(kind: &str, variable: &str) -> Option<String> {

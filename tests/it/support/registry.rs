@@ -38,22 +38,36 @@ impl Registry {
 
     /// Starts Docker's registry on a folder.
     pub(crate) fn dockers_on_folder(folder: &Path) -> Option<Self> {
-        Self::dockers(&format!("filesystem: {{rootdirectory: {:?}}}", folder.display().to_string()))
+        Self::dockers(&on_folder(folder), "", "")
+    }
+
+    /// Starts Docker's registry on a folder, where not everybody may do everything: `auth` is that part of its configuration, and
+    /// `tls` the files of its certificate and key.
+    pub(crate) fn dockers_guarded(folder: &Path, auth: &str, tls: Option<(&Path, &Path)>) -> Option<Self> {
+        let tls = tls.map(|(certificate, key)| {
+            format!(
+                ", tls: {{certificate: {:?}, key: {:?}}}",
+                certificate.display().to_string(),
+                key.display().to_string()
+            )
+        });
+        Self::dockers(&on_folder(folder), &format!("auth: {{{auth}}}\n"), &tls.unwrap_or_default())
     }
 
     /// Starts Docker's registry on a part of the test bucket.
     pub(crate) fn dockers_on_s3(s3: &S3) -> Option<Self> {
-        Self::dockers(&format!(
+        let storage = format!(
             "s3: {{regionendpoint: {:?}, region: us-east-1, bucket: {:?}, accesskey: {:?}, secretkey: {:?}, secure: false, rootdirectory: {:?}}}",
             s3.endpoint,
             s3.bucket,
             s3.access_key,
             s3.secret_key,
             format!("/{}", s3.root)
-        ))
+        );
+        Self::dockers(&storage, "", "")
     }
 
-    fn dockers(storage: &str) -> Option<Self> {
+    fn dockers(storage: &str, auth: &str, tls: &str) -> Option<Self> {
         let program = service("registry", "OCI_STORE_TEST_REGISTRY")?;
         // Taken and given back: the registry cannot tell which port it took. Another process may take it in between; then the
         // registry does not start and the next one is tried.
@@ -62,7 +76,7 @@ impl Registry {
                 TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr().expect("it is bound").port();
             let address = format!("127.0.0.1:{port}");
             let config = format!(
-                "version: 0.1\nlog: {{level: error}}\nstorage: {{{storage}, delete: {{enabled: true}}, redirect: {{disable: true}}, maintenance: {{uploadpurging: {{enabled: false}}}}}}\nhttp: {{addr: {address:?}}}\n"
+                "version: 0.1\nlog: {{level: error}}\nstorage: {{{storage}, delete: {{enabled: true}}, redirect: {{disable: true}}, maintenance: {{uploadpurging: {{enabled: false}}}}}}\n{auth}http: {{addr: {address:?}{tls}}}\n"
             );
             let file = tempfile::NamedTempFile::new().expect("a file can be made");
             std::fs::write(file.path(), config).expect("a file can be written");
@@ -102,6 +116,10 @@ impl Drop for Registry {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn on_folder(folder: &Path) -> String {
+    format!("filesystem: {{rootdirectory: {:?}}}", folder.display().to_string())
 }
 
 /// Sends a signal to a child.
