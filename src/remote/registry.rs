@@ -119,7 +119,6 @@ impl RemoteRegistry {
     pub async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
         #[derive(Deserialize)]
         struct Catalog {
-            #[serde(default)]
             repositories: Option<Vec<String>>,
         }
         let attempted = format!("listing the repositories of {}", self.name());

@@ -229,7 +229,6 @@ impl transfer::Repository for RemoteRepository {
     async fn tags(&self) -> Result<Vec<Tag>, transfer::Error> {
         #[derive(Deserialize)]
         struct Page {
-            #[serde(default)]
             tags: Option<Vec<String>>,
         }
         let attempted = format!("listing the tags of {self}");
