@@ -1,5 +1,4 @@
 //! `login` and `logout`.
-#![expect(clippy::doc_markdown, reason = "what is a help text shows no markdown")]
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;

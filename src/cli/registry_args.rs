@@ -1,5 +1,4 @@
 //! Flags of remote registries, and how they and the environment make options.
-#![expect(clippy::doc_markdown, reason = "what is a help text shows no markdown")]
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -18,6 +17,7 @@ const MAX_PASSWORD: u64 = 64 * 1024;
 /// Flags of remote registries.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Registry options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct RegistryArgs {
     /// Sends no credentials, whatever the configuration holds
     #[arg(long, conflicts_with_all = ["username", "password", "password_stdin"])]
@@ -78,9 +78,10 @@ impl RegistryArgs {
             context.printer.note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
         }
         let username = env.or(self.username.take(), &["OCI_STORE_USERNAME"]);
-        let password = match env.switch(self.password_stdin, "OCI_STORE_PASSWORD_STDIN")? {
-            true => Some(password_of_stdin()?),
-            false => env.or(self.password.take(), &["OCI_STORE_PASSWORD"]),
+        let password = if env.switch(self.password_stdin, "OCI_STORE_PASSWORD_STDIN")? {
+            Some(password_of_stdin()?)
+        } else {
+            env.or(self.password.take(), &["OCI_STORE_PASSWORD"])
         };
         Ok((username, password))
     }

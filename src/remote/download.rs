@@ -73,7 +73,7 @@ impl Download {
         while self.position < self.size {
             let http = self.repository.registry().http();
             let failed = match http.next_piece(&mut self.answer).await {
-                Ok(Ok(Some(piece))) => match self.take(piece).map_err(|error| into_io(error))? {
+                Ok(Ok(Some(piece))) => match self.take(piece).map_err(into_io)? {
                     Some(piece) => return Ok(Some((piece, self))),
                     None => continue,
                 },
@@ -81,7 +81,7 @@ impl Download {
                     let problem = format!("the registry sent {} of {} bytes", self.position, self.size);
                     Error::Damaged { attempted: self.attempted.clone(), problem }
                 }
-                Ok(Err(error)) => http.failure(&self.attempted, self.answer.url(), error).error,
+                Ok(Err(error)) => http.failure(&self.attempted, self.answer.url(), &error).error,
                 Err(_) => http.silent(&self.attempted, self.answer.url()),
             };
             if self.position - self.began_at >= PROGRESS {

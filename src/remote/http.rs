@@ -173,7 +173,7 @@ impl Http {
             builder = builder.header(reqwest::header::CONTENT_LENGTH, 0);
         }
         match tokio::time::timeout(self.options.timeouts.idle, builder.send()).await {
-            Ok(answer) => answer.map_err(|error| self.failure(request.attempted, &request.url, error)),
+            Ok(answer) => answer.map_err(|error| self.failure(request.attempted, &request.url, &error)),
             Err(_) => Err(Failure { error: self.silent(request.attempted, &request.url), again: Again::Yes }),
         }
     }
@@ -239,14 +239,14 @@ impl Http {
     }
 
     /// Makes an error of a request that got no answer.
-    pub(super) fn failure(&self, attempted: &str, url: &Url, error: reqwest::Error) -> Failure {
+    pub(super) fn failure(&self, attempted: &str, url: &Url, error: &reqwest::Error) -> Failure {
         let (host, attempted) = (host_and_port(url), attempted.to_owned());
-        if let Some(near) = find_cause::<TooNear>(&error) {
+        if let Some(near) = find_cause::<TooNear>(error) {
             return self.untrusted(&attempted, url, near.to_string()).into();
         }
         let again = if error.is_connect() { Again::Unconnected } else { Again::Yes };
-        let cause = Cause::of(&error);
-        if let Some(rustls::Error::InvalidCertificate(_)) = find_cause(&error) {
+        let cause = Cause::of(error);
+        if let Some(rustls::Error::InvalidCertificate(_)) = find_cause(error) {
             return Error::Certificate { attempted, host, source: cause }.into();
         }
         Failure { error: Error::Unreachable { attempted, host, source: cause }, again }
@@ -285,7 +285,7 @@ impl Http {
             match self.next_piece(&mut answer).await {
                 Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
                 Ok(Ok(None)) => return Ok(body.freeze()),
-                Ok(Err(error)) => return Err(self.failure(attempted, &url, error)),
+                Ok(Err(error)) => return Err(self.failure(attempted, &url, &error)),
                 Err(_) => return Err(Failure { error: self.silent(attempted, &url), again: Again::Yes }),
             }
             if body.len() as u64 > limit {

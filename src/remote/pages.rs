@@ -59,8 +59,8 @@ impl<'a> Pages<'a> {
 
     /// Returns the address of the page after this one. It is the registry's own, and none that was there before.
     async fn following(&self, headers: &HeaderMap, here: &Url) -> Result<Option<Url>, Error> {
-        let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-        let Some(target) = links.filter_map(next_of).next() else { return Ok(None) };
+        let mut links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        let Some(target) = links.find_map(next_of) else { return Ok(None) };
         let url = here.join(target).map_err(|_| self.unexpected("the next page has no address".to_owned()))?;
         if !self.registry.http().is_own(&url).await {
             let problem = "the next page of a list is elsewhere".to_owned();
@@ -80,9 +80,10 @@ impl<'a> Pages<'a> {
         let mut found = BTreeSet::new();
         while let Some(page) = self.next().await? {
             for text in of_page(page) {
-                match text.parse() {
-                    Ok(name) => drop(found.insert(name)),
-                    Err(_) => tracing::warn!("{}: the registry lists {text:?}, which is no valid name", self.attempted),
+                if let Ok(name) = text.parse() {
+                    found.insert(name);
+                } else {
+                    tracing::warn!("{}: the registry lists {text:?}, which is no valid name", self.attempted);
                 }
             }
             self.limit(found.len())?;

@@ -195,7 +195,7 @@ impl RemoteRegistry {
         {
             request = request.header(reqwest::header::AUTHORIZATION, authorization);
         }
-        let answer = request.send().await.map_err(|error| http.failure(attempted, url, error))?;
+        let answer = request.send().await.map_err(|error| http.failure(attempted, url, &error))?;
         http.succeed(attempted, answer).await
     }
 

@@ -41,13 +41,12 @@ impl Keyring {
         for file in files {
             if let Some(helper) = file.helper(registry) {
                 let mut known = self.from_helpers.lock().await;
-                let found = match known.get(&helper) {
-                    Some(found) => found.clone(),
-                    None => {
-                        let found = helper.get(registry).await?;
-                        known.insert(helper, found.clone());
-                        found
-                    }
+                let found = if let Some(found) = known.get(&helper) {
+                    found.clone()
+                } else {
+                    let found = helper.get(registry).await?;
+                    known.insert(helper, found.clone());
+                    found
                 };
                 if found.is_some() {
                     return Ok(found);

@@ -28,8 +28,8 @@ fn challenge(realm: &str) -> axum::response::Response {
     answer(401, &[("www-authenticate", &bearer)], r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#)
 }
 
-/// A registry that takes the tokens that its server hands out, each `uses` times.
-async fn with_tokens(uses: usize, expires_in: u64) -> Server {
+/// A registry that takes the tokens that its server hands out, `each` times.
+async fn with_tokens(each: usize, expires_in: u64) -> Server {
     let (issued, used) = (AtomicUsize::new(0), AtomicUsize::new(0));
     Server::start(move |seen, own| {
         if seen.uri.path() == "/token" {
@@ -38,7 +38,7 @@ async fn with_tokens(uses: usize, expires_in: u64) -> Server {
             return json(200, format!(r#"{{"token":"secret-token-{token}","expires_in":{expires_in}}}"#));
         }
         let good = format!("Bearer secret-token-{}", issued.load(Ordering::SeqCst));
-        if seen.header("authorization") != Some(&good) || used.fetch_add(1, Ordering::SeqCst) >= uses {
+        if seen.header("authorization") != Some(&good) || used.fetch_add(1, Ordering::SeqCst) >= each {
             return challenge(&format!("http://{own}/token"));
         }
         json(200, TAGS)
@@ -67,7 +67,7 @@ async fn a_token_is_asked_for_once_and_the_password_goes_with_that_alone() {
     let elsewhere = server.seen().into_iter().filter(|seen| seen.uri.path() != "/token");
     assert!(
         elsewhere
-            .flat_map(|seen| seen.header("authorization").map(str::to_owned))
+            .filter_map(|seen| seen.header("authorization").map(str::to_owned))
             .all(|sent| sent.starts_with("Bearer "))
     );
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -69,6 +69,7 @@ fn image(config: &Descriptor, layers: &[Descriptor], subject: Option<&Manifest>)
 }
 
 /// Does all that a repository can.
+#[expect(clippy::unwrap_used, reason = "it is what several tests do")]
 async fn exercise(repository: &RemoteRepository) {
     let (config, layer) = (b"{}".to_vec(), noise(9 * MIB));
     for blob in [&config, &layer] {
@@ -229,7 +230,7 @@ impl TokenIssuer {
         let header = json!({ "typ": "JWT", "alg": "ES256", "x5c": [BASE64_STANDARD.encode(self.certificate.der())] });
         let claims = json!({
             "iss": "tests", "sub": "me", "aud": "test", "jti": "1", "access": access,
-            "nbf": (now - Duration::from_mins(1)).as_secs(), "iat": now.as_secs(), "exp": (now + Duration::from_mins(5)).as_secs(),
+            "nbf": now.as_secs() - 60, "iat": now.as_secs(), "exp": now.as_secs() + 300,
         });
         let encode = |document: &Value| BASE64_URL_SAFE_NO_PAD.encode(document.to_string());
         let signed = format!("{}.{}", encode(&header), encode(&claims));
