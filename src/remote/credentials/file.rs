@@ -238,7 +238,7 @@ mod tests {
         assert!(read().unwrap().is_none());
         fs::write(&path, " \n").unwrap();
         assert!(read().unwrap().is_none());
-        for text in [r#"{"auths": {"ghcr.io": {"auth": hunter2}}}"#, r#"{"auths": "hunter2"}"#, "hunter2", "[]"] {
+        for text in [r#"{"auths": {"ghcr.io": {"auth": hunter2}}}"#, r#"{"auths": "hunter2"}"#, "hunter2"] {
             fs::write(&path, text).unwrap();
             let error = read().unwrap_err().to_string();
             assert!(error.contains("line 1") && error.contains("config.json") && !error.contains("hunter2"), "{error}");

@@ -8,7 +8,7 @@ use oci_store::remote::{Error, Kind};
 use oci_store::transfer::Repository;
 use storage_layout::{Algorithm, Reference};
 
-use super::{collect, descriptor, kind, noise, options, remote_error, repository};
+use super::{collect, descriptor, impatient, kind, noise, options, remote_error, repository};
 use crate::support::server::{Seen, Server, answer, json};
 
 const INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
@@ -229,4 +229,24 @@ async fn all_that_a_registry_says_is_told() {
             Some(kind) => assert_eq!(remote_error(&error).kind(), kind),
         }
     }
+}
+
+#[tokio::test]
+async fn a_registry_that_falls_silent_is_not_waited_for() {
+    // It takes connections and nothing else.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = repository(&silent.local_addr().unwrap().to_string(), &impatient()).tags().await.unwrap_err();
+    assert_eq!(kind(&error), Kind::Unavailable);
+    assert!(error.to_string().contains("cannot be reached"), "{error}");
+
+    let blob = noise(1000);
+    let server = Server::start(|_, _| {
+        let some = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"some"))]);
+        answer(200, &[("content-length", "1000")], Body::from_stream(some.chain(futures::stream::pending())))
+    })
+    .await;
+    let found = repository(&server.address, &impatient()).get_blob(&descriptor(&blob)).await.unwrap();
+    let error = collect(found).await.unwrap_err();
+    let error: &Error = error.get_ref().unwrap().downcast_ref().unwrap();
+    assert_eq!(error.kind(), Kind::Unavailable);
 }

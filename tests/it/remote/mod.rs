@@ -7,9 +7,11 @@ mod login;
 mod real;
 mod uploads;
 
+use std::time::Duration;
+
 use futures::{StreamExt, TryStreamExt};
 use oci_store::remote::{
-    Credential, Error, Kind, Login, RegistryName, RemoteOptions, RemoteRegistry, RemoteRepository,
+    Credential, Error, Kind, Login, RegistryName, RemoteOptions, RemoteRegistry, RemoteRepository, Timeouts,
 };
 use oci_store::transfer;
 use storage_layout::{Algorithm, ByteStream, Descriptor};
@@ -20,6 +22,12 @@ const PASSWORD: &str = "canary-password";
 /// Options for a server in this process: few retries, since it misbehaves on purpose.
 fn options() -> RemoteOptions {
     RemoteOptions { plain_http: true, retries: 3, ..RemoteOptions::default() }
+}
+
+/// The same, with no time to lose.
+fn impatient() -> RemoteOptions {
+    let timeouts = Timeouts { idle: Duration::from_millis(100), ..Timeouts::default() };
+    RemoteOptions { retries: 0, timeouts, ..options() }
 }
 
 fn with_password() -> RemoteOptions {

@@ -9,7 +9,7 @@ use oci_store::remote::Kind;
 use oci_store::transfer::{self, CopyOptions, Reporter, Repository, RepositoryTarget, Source, copy_image};
 use storage_layout::{Algorithm, ByteStream, Descriptor, Manifest};
 
-use super::{descriptor, kind, noise, options, repository, stream};
+use super::{descriptor, impatient, kind, noise, options, repository, stream};
 use crate::support::server::{Seen, Server, answer};
 
 const MIB: usize = 1024 * 1024;
@@ -56,7 +56,7 @@ async fn registry(
             }
             "GET" => answer(204, &[("location", "/upload?n=asked"), ("range", &received(&uploads))], ""),
             "PUT" => {
-                let (_, digest) = seen.uri.query().unwrap().split_once("digest=").unwrap();
+                let (_, digest) = seen.uri.query().and_then(|query| query.split_once("digest=")).expect("it ends one");
                 let bytes = [std::mem::take(&mut uploads.open), seen.body.to_vec()].concat();
                 let digest = digest.replace("%3A", ":");
                 if Algorithm::Sha256.digest(&bytes).as_str() != digest {
@@ -65,7 +65,7 @@ async fn registry(
                 uploads.blobs.insert(digest, bytes);
                 answer(201, &[], "")
             }
-            "HEAD" => match uploads.blobs.get(seen.uri.path().rsplit('/').next().unwrap()) {
+            "HEAD" => match uploads.blobs.get(seen.uri.path().trim_start_matches("/v2/team/app/blobs/")) {
                 Some(blob) => answer(200, &[("content-length", &blob.len().to_string())], ""),
                 None => answer(404, &[], ""),
             },
@@ -283,4 +283,17 @@ async fn what_another_repository_has_is_mounted() {
     mounting.put_blob(&descriptor(&blob), stream(&blob)).await.unwrap();
     assert_eq!(server.lines().iter().filter(|line| line.starts_with("POST")).count(), 1);
     assert_eq!(uploads.lock().unwrap().blobs.len(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_takes_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let location = format!("http://{}/upload", silent.local_addr().unwrap());
+    let (server, _) =
+        registry(move |seen, _| (seen.method == "POST").then(|| answer(202, &[("location", &location)], ""))).await;
+    let blob = noise(5 * MIB);
+    let error =
+        repository(&server.address, &impatient()).put_blob(&descriptor(&blob), stream(&blob)).await.unwrap_err();
+    assert!(matches!(error, transfer::Error::Interrupted(_)), "{error:?}");
+    assert_eq!(kind(&error), Kind::Unavailable);
 }
