@@ -80,7 +80,8 @@ done
 # What the groups that are started give is required.
 if [[ -z ${OCI_STORE_REQUIRE-} ]]; then
     OCI_STORE_REQUIRE=
-    for pair in base:docker,s3,registry,skopeo unstable:docker-c8d,podman far:docker-far azure:azure versity:versity gcs:fake-gcs; do
+    for pair in base:docker,s3,registry,skopeo,sshd unstable:docker-c8d,podman,oras,crane far:docker-far azure:azure \
+        versity:versity gcs:fake-gcs registry3:registry3; do
         if [[ ,${OCI_STORE_TEST_GROUPS:-${pair%%:*}}, == *,${pair%%:*},* ]]; then
             OCI_STORE_REQUIRE+=,${pair#*:}
         fi

@@ -6,24 +6,26 @@
 #   tests/services.sh down DIR    stop what `up` started; `rm -rf DIR` works afterwards
 #
 # OCI_STORE_TEST_GROUPS says what is started, as a list with commas; without it everything is:
-#   base      a Docker daemon with the classic image store, MinIO, and the programs Docker's registry and skopeo
+#   base      a Docker daemon with the classic image store, MinIO, and the programs Docker's registry, skopeo and sshd
 #   unstable  from a tree of Debian unstable: Docker 28 or newer with the containerd image store, podman's Docker-compatible
 #             socket, and the programs oras, crane and skopeo
 #   far       a Docker daemon that cannot reach this machine's loopback
 #   azure     Azurite: Azure Blob Storage
 #   versity   versitygw: a second S3 server of other make
 #   gcs       fake-gcs-server: Google Cloud Storage, for reads
+#   registry3 the program Docker's registry 3, which has drivers for Azure and Google; Debian's has not
 #
 # All state lives under DIR. What the environment already points to is used and not started: in the group `base` each of
 #   OCI_STORE_TEST_DOCKER_HOST    a Docker daemon (unix://… or tcp://…)
 #   OCI_STORE_TEST_S3_ENDPOINT    an S3 server, with OCI_STORE_TEST_S3_BUCKET, _S3_ACCESS_KEY and _S3_SECRET_KEY
-#   OCI_STORE_TEST_REGISTRY, OCI_STORE_TEST_SKOPEO    programs
+#   OCI_STORE_TEST_REGISTRY, OCI_STORE_TEST_SKOPEO, OCI_STORE_TEST_SSHD    programs
 # and of the other groups the whole group, when one of its variables is set (OCI_STORE_TEST_…):
 #   unstable  DOCKER_C8D_HOST and PODMAN_HOST (unix://…), ORAS, CRANE and SKOPEO_NEW (programs)
 #   far       DOCKER_FAR_HOST
 #   azure     AZURE_ENDPOINT (http://127.0.0.1:PORT/ACCOUNT), AZURE_ACCOUNT, AZURE_KEY, AZURE_CONTAINER
 #   versity   VERSITY_ENDPOINT, VERSITY_BUCKET, VERSITY_ACCESS_KEY, VERSITY_SECRET_KEY
 #   gcs       FAKE_GCS_ENDPOINT, FAKE_GCS_BUCKET
+#   registry3 REGISTRY3 (a program)
 #
 # OCI_STORE_TEST_CACHE is where what is built or downloaded is kept between runs (default: ~/.cache/oci-store-tests).
 # OCI_STORE_TEST_DEBIAN_MIRROR is where Debian unstable comes from (default: apt's own mirror).
@@ -42,15 +44,16 @@ source "$here/services/stores.sh"
 
 # --- groups ------------------------------------------------------------------------------------------------------------
 
-readonly all_groups=base,unstable,far,azure,versity,gcs
+readonly all_groups=base,unstable,far,azure,versity,gcs,registry3
 readonly groups=${OCI_STORE_TEST_GROUPS:-$all_groups}
 declare -rA variables=(
-    [base]='DOCKER_HOST S3_ENDPOINT S3_BUCKET S3_ACCESS_KEY S3_SECRET_KEY REGISTRY SKOPEO'
+    [base]='DOCKER_HOST S3_ENDPOINT S3_BUCKET S3_ACCESS_KEY S3_SECRET_KEY REGISTRY SKOPEO SSHD'
     [unstable]='DOCKER_C8D_HOST PODMAN_HOST ORAS CRANE SKOPEO_NEW'
     [far]='DOCKER_FAR_HOST'
     [azure]='AZURE_ENDPOINT AZURE_ACCOUNT AZURE_KEY AZURE_CONTAINER'
     [versity]='VERSITY_ENDPOINT VERSITY_BUCKET VERSITY_ACCESS_KEY VERSITY_SECRET_KEY'
     [gcs]='FAKE_GCS_ENDPOINT FAKE_GCS_BUCKET'
+    [registry3]='REGISTRY3'
 )
 exports=() # names without OCI_STORE_TEST_, each followed by its value, for DIR/env
 
@@ -109,8 +112,9 @@ check_preconditions() {
     if starts_minio && ! minio_is_whole; then without+=' MinIO (or set OCI_STORE_TEST_S3_ENDPOINT to an S3 server that runs),'; fi
     if starts versity && ! versitygw_is_whole; then without+=' versitygw (group versity),'; fi
     if starts gcs && ! fake_gcs_is_whole; then without+=' fake-gcs-server (group gcs),'; fi
+    if starts registry3 && ! registry3_is_whole; then without+=" Docker's registry 3 (group registry3),"; fi
     if [[ -n $without ]] && go_is_missing; then
-        die "Go 1.24 or newer is missing on PATH and in /usr/local/go (the distribution's golang-go may be older)." \
+        die "Go 1.25 or newer is missing on PATH and in /usr/local/go (the distribution's golang-go may be older)." \
             "It builds${without%,}; leave groups out by OCI_STORE_TEST_GROUPS"
     fi
     if starts azure && ! { type -P node && { azurite_is_whole || type -P npm; }; } >/dev/null; then
@@ -173,11 +177,13 @@ up() {
     if starts unstable; then begin_tree; fi
     if starts versity; then begin_versitygw; fi
     if starts gcs; then begin_fake_gcs; fi
+    if starts registry3; then begin_registry3; fi
 
     export_given
     if has base; then
         given REGISTRY || exports+=(REGISTRY "$(type -P docker-registry)")
         given SKOPEO || exports+=(SKOPEO "$(type -P skopeo)")
+        given SSHD || exports+=(SSHD "$(type -P sshd)")
     fi
     if starts_docker; then start_docker; fi
     if starts far; then start_far; fi
@@ -206,6 +212,10 @@ up() {
     if starts gcs; then
         await fake-gcs "$(go_hint)"
         start_gcs
+    fi
+    if starts registry3; then
+        await registry3 "$(go_hint)"
+        exports+=(REGISTRY3 "$registry3")
     fi
 
     write_env "${exports[@]}"

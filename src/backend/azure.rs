@@ -15,12 +15,13 @@ use object_store::azure::{AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder
 use object_store::path::Path;
 use object_store::{CredentialProvider, ObjectStore};
 
-use super::error::{Error, Kind, in_time};
+use super::cloud::Cloud;
+use super::error::{Error, Kind};
 use super::failure::Cause;
 use super::http::{Limits, Observed, Pace, client_options};
 use super::preflight::{Preflight, Words};
 use super::routed::RoutedStore;
-use super::{Intent, Options, Secret};
+use super::{Intent, Leftovers, Options, Secret};
 use block_blobs::BlockBlobs;
 use environment::Settings;
 
@@ -116,28 +117,24 @@ impl FromStr for CredentialType {
 
 type Credentials = Arc<dyn CredentialProvider<Credential = AzureCredential>>;
 
-impl AzureConfig {
-    pub(super) async fn connect(
-        &self,
-        bucket: &str,
-        root: &Path,
-        intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
-        self.connect_within(&Limits::default(), &settings, bucket, root, intent).await
+impl Cloud for AzureConfig {
+    type Settings = Settings;
+
+    async fn settings(&self) -> Result<Settings, Error> {
+        Settings::resolve(self, &|name| std::env::var(name).ok())
     }
 
-    async fn connect_within(
-        &self,
-        limits: &Limits,
-        settings: &Settings,
-        bucket: &str,
-        root: &Path,
-        intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        check_container(bucket)?;
-        let opening = self.open(limits, settings, bucket, root, intent);
-        in_time(limits.total, &place(settings, bucket), opening).await
+    fn check_bucket(container: &str) -> Result<(), Error> {
+        super::check_bucket(container)?;
+        if container.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'$')) {
+            return Ok(());
+        }
+        Err(Error::usage(format!("\"{}\" cannot be a container", container.escape_debug()))
+            .with_hint("the name of a container is made of lower-case letters, digits and dashes"))
+    }
+
+    fn place(settings: &Settings, container: &str) -> String {
+        format!("container \"{container}\" at {}", settings.endpoint)
     }
 
     async fn open(
@@ -153,19 +150,31 @@ impl AzureConfig {
             |pace: Pace, observed: Option<&Observed>| self.build(settings, bucket, &credentials, pace, observed);
         let observed = Observed::default();
         let store = build(Pace::Preflight { request: limits.request, retries: limits.retries }, Some(&observed))?;
-        let place = place(settings, bucket);
+        let place = Self::place(settings, bucket);
         let own_endpoint = settings.own_endpoint;
         let words = &WORDS;
         let preflight = Preflight { store: &store, observed: &observed, place, own_endpoint, root, intent, words };
         preflight.run().await.map_err(|refused| refused.error)?;
-        Ok(Arc::new(BlockBlobs::new(RoutedStore {
+        let blocks = Arc::new(build(Pace::Put, None)?);
+        let routed = RoutedStore {
             meta: Arc::new(build(Pace::Meta, None)?),
             get: Arc::new(build(Pace::Get, None)?),
-            put: Arc::new(build(Pace::Put, None)?),
+            put: Arc::<MicrosoftAzure>::clone(&blocks),
             storage_class: None,
-        })))
+        };
+        Ok(Arc::new(BlockBlobs::new(routed, blocks)))
     }
 
+    async fn credentials_found(&self, limits: &Limits, settings: &Settings) -> Result<String, Error> {
+        credentials::found(self, settings, limits).await
+    }
+
+    async fn leftovers(&self, _: &Limits, _: &Settings, _: &str, _: &Path) -> Result<Leftovers, Error> {
+        Ok(Leftovers::Removed("Azure removes them itself, after a week".to_owned()))
+    }
+}
+
+impl AzureConfig {
     fn build(
         &self,
         settings: &Settings,
@@ -191,20 +200,6 @@ impl AzureConfig {
             Error::usage(format!("cannot set up a client for container \"{container}\"")).with_source(Cause::of(&error))
         })
     }
-}
-
-fn place(settings: &Settings, container: &str) -> String {
-    format!("container \"{container}\" at {}", settings.endpoint)
-}
-
-/// Refuses what cannot stand in a URL. The store itself has stricter rules and says so.
-fn check_container(container: &str) -> Result<(), Error> {
-    super::check_bucket(container)?;
-    if container.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'$')) {
-        return Ok(());
-    }
-    Err(Error::usage(format!("\"{}\" cannot be a container", container.escape_debug()))
-        .with_hint("the name of a container is made of lower-case letters, digits and dashes"))
 }
 
 const WORDS: Words = Words {

@@ -61,6 +61,16 @@ impl<C> fmt::Debug for Chain<C> {
 }
 
 impl<C: fmt::Debug + Send + Sync + 'static> Chain<C> {
+    /// Says which candidate has credentials.
+    pub(super) async fn found(&self) -> Result<String, Error> {
+        match self.ask(0).await {
+            Ok(chosen) => Ok(self.candidates[chosen.index].name.clone()),
+            Err(missing) => Err(Error::new(missing.kind, "there are no usable credentials")
+                .with_hints(missing.tried)
+                .with_source(missing.reason)),
+        }
+    }
+
     /// Asks the candidates from `first` on.
     async fn ask(&self, first: usize) -> Result<Chosen<C>, NoCredentials> {
         let mut refused = Vec::new();

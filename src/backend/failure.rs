@@ -14,6 +14,9 @@ use super::error::Kind;
 /// How much of a store's own message is quoted, in characters.
 const QUOTED: usize = 300;
 
+/// How advice begins that says where credentials were looked for.
+pub const LOOKED_AT: &str = "looked at, in this order: ";
+
 /// An answer with which a store refuses a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -107,6 +110,11 @@ impl Answer {
         // One key of a bulk delete.
         let (_, rest) = text.strip_prefix("DeleteObjects request failed for key ")?.rsplit_once(" (code: ")?;
         Some(Self { code: Some(rest.trim_end_matches(')').to_owned()), ..Self::default() })
+    }
+
+    /// Reads a refusal.
+    pub(super) fn new(status: u16, body: &str) -> Self {
+        Self { status: Some(status), ..Self::from_body(body) }
     }
 
     fn from_body(body: &str) -> Self {
@@ -299,7 +307,7 @@ pub(super) fn joined(error: &(dyn StdError + 'static)) -> String {
     printable(&text)
 }
 
-fn element(body: &str, name: &str) -> Option<String> {
+pub(super) fn element(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let text = text.replace("&apos;", "'").replace("&#39;", "'").replace("&quot;", "\"").replace("&#34;", "\"");

@@ -8,20 +8,35 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hyper::{Request, header};
+use object_store::client::HttpRequestBody;
 use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::path::Path;
 use object_store::{CredentialProvider, HeaderMap, HeaderValue, ObjectStore};
 
-use super::error::{Error, Kind, in_time};
+use super::cloud::Cloud;
+use super::error::{Error, Kind};
 use super::failure::Cause;
 use super::http::{Limits, Observed, Pace, client_options};
+use super::leftovers::{Dialect, Leftovers};
 use super::preflight::{Preflight, Words};
 use super::routed::RoutedStore;
-use super::{Intent, Options};
+use super::{Intent, Options, describe};
 use environment::Settings;
 
 /// The header that names the project whom requests are billed to.
 const QUOTA_PROJECT: &str = "x-goog-user-project";
+
+/// Where Google's own store is.
+const GOOGLE: &str = "https://storage.googleapis.com";
+/// <https://cloud.google.com/storage/docs/xml-api/get-bucket-lifecycle>
+const DIALECT: Dialect = Dialect {
+    action: "AbortIncompleteMultipartUpload",
+    days: "Age",
+    prefix: "MatchesPrefix",
+    has_status: false,
+    advice: "give the bucket a lifecycle rule with AbortIncompleteMultipartUpload and an age, of a week for example",
+};
 
 /// How to reach a bucket of Google's. What is absent here is looked up where Google's own tools look: in the environment,
 /// in the file that `gcloud` writes, at the machine's metadata server.
@@ -39,28 +54,24 @@ pub struct GcsConfig {
 
 type Credentials = Arc<dyn CredentialProvider<Credential = GcpCredential>>;
 
-impl GcsConfig {
-    pub(super) async fn connect(
-        &self,
-        bucket: &str,
-        root: &Path,
-        intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
-        self.connect_within(&Limits::default(), &settings, bucket, root, intent).await
+impl Cloud for GcsConfig {
+    type Settings = Settings;
+
+    async fn settings(&self) -> Result<Settings, Error> {
+        Settings::resolve(self, &|name| std::env::var(name).ok())
     }
 
-    async fn connect_within(
-        &self,
-        limits: &Limits,
-        settings: &Settings,
-        bucket: &str,
-        root: &Path,
-        intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        check_bucket(bucket)?;
-        let opening = self.open(limits, settings, bucket, root, intent);
-        in_time(limits.total, &place(settings, bucket), opening).await
+    fn check_bucket(bucket: &str) -> Result<(), Error> {
+        super::check_bucket(bucket)?;
+        if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
+            return Ok(());
+        }
+        Err(Error::usage(format!("\"{}\" cannot be a bucket of Google's", bucket.escape_debug()))
+            .with_hint("the name of a bucket is made of lower-case letters, digits, dots, dashes and underscores"))
+    }
+
+    fn place(settings: &Settings, bucket: &str) -> String {
+        format!("bucket \"{bucket}\" at {}", settings.endpoint.as_deref().unwrap_or("Google Cloud Storage"))
     }
 
     async fn open(
@@ -78,7 +89,7 @@ impl GcsConfig {
             let clients = Clients { config: self, settings, bucket, project, credentials: &credentials };
             let observed = Observed::default();
             let store = clients.build(preflight, Some(&observed))?;
-            let place = place(settings, bucket);
+            let place = Self::place(settings, bucket);
             let own_endpoint = settings.endpoint.is_some();
             let words = &WORDS;
             let checked =
@@ -104,6 +115,42 @@ impl GcsConfig {
                 Err(refused) => return Err(refused.error),
             }
         }
+    }
+
+    async fn credentials_found(&self, limits: &Limits, settings: &Settings) -> Result<String, Error> {
+        match credentials::chain(settings, limits, self.options.proxy.as_ref())? {
+            Some(chain) => chain.found().await,
+            None => Ok("none: a plain http:// endpoint gets none".to_owned()),
+        }
+    }
+
+    async fn leftovers(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+    ) -> Result<Leftovers, Error> {
+        let credentials = credentials::of(settings, limits, self.options.proxy.as_ref())?;
+        let credential = match credentials.get_credential().await {
+            Ok(credential) => credential,
+            Err(error) => return Ok(Leftovers::Unknown(describe(&error))),
+        };
+        let endpoint = settings.endpoint.as_deref();
+        let mut question = Request::get(format!("{}/{bucket}?lifecycle", endpoint.unwrap_or(GOOGLE)));
+        if !settings.is_anonymous() {
+            question = question.header(header::AUTHORIZATION, format!("Bearer {}", credential.bearer));
+        }
+        if let Some(project) = &settings.project {
+            question = question.header(QUOTA_PROJECT, project);
+        }
+        let Ok(question) = question.body(HttpRequestBody::empty()) else {
+            return Ok(Leftovers::Unknown("the question cannot be put".to_owned()));
+        };
+        let options = &self.options;
+        let client = client_options(options, endpoint, &settings.no_proxy, options.ca_file.as_deref())?;
+        let pace = Pace::Preflight { request: limits.request, retries: limits.retries };
+        Ok(DIALECT.ask(&pace.limit(client), question, root.as_ref()).await)
     }
 }
 
@@ -148,21 +195,6 @@ impl Clients<'_> {
             Error::usage(format!("cannot set up a client for bucket \"{bucket}\"")).with_source(Cause::of(&error))
         })
     }
-}
-
-fn place(settings: &Settings, bucket: &str) -> String {
-    let place = settings.endpoint.as_deref().unwrap_or("Google Cloud Storage");
-    format!("bucket \"{bucket}\" at {place}")
-}
-
-/// Refuses what cannot stand in a URL. The store itself has stricter rules and says so.
-fn check_bucket(bucket: &str) -> Result<(), Error> {
-    super::check_bucket(bucket)?;
-    if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
-        return Ok(());
-    }
-    Err(Error::usage(format!("\"{}\" cannot be a bucket of Google's", bucket.escape_debug()))
-        .with_hint("the name of a bucket is made of lower-case letters, digits, dots, dashes and underscores"))
 }
 
 const WORDS: Words = Words {

@@ -5,12 +5,14 @@
 //! command-line arguments or the bucket's layout beyond its topmost folder.
 
 mod azure;
+mod cloud;
 mod credentials;
 mod error;
 mod failure;
 mod fs;
 mod gcs;
 mod http;
+mod leftovers;
 mod location;
 mod no_symlinks;
 mod preflight;
@@ -29,9 +31,10 @@ use object_store::prefix::PrefixStore;
 pub use crate::secret::Secret;
 pub use azure::{AzureConfig, CredentialType};
 pub use error::{Error, Kind};
-pub use failure::{classify, describe};
+pub use failure::{LOOKED_AT, classify, describe};
 pub use fs::FsConfig;
 pub use gcs::GcsConfig;
+pub use leftovers::Leftovers;
 pub use location::{BucketRef, InvalidLocation, Scheme, check_bucket, is_url, parse_url};
 pub use s3::S3Config;
 
@@ -106,12 +109,40 @@ impl BackendConfig {
     pub async fn connect(&self, bucket: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
         let root = root_dir(self.options().root_dir.as_deref())?;
         let store = match self {
-            Self::S3(config) => config.connect(bucket, &root, intent).await?,
-            Self::Gcs(config) => config.connect(bucket, &root, intent).await?,
-            Self::Azure(config) => config.connect(bucket, &root, intent).await?,
+            Self::S3(config) => cloud::connect(config, bucket, &root, intent).await?,
+            Self::Gcs(config) => cloud::connect(config, bucket, &root, intent).await?,
+            Self::Azure(config) => cloud::connect(config, bucket, &root, intent).await?,
             Self::Fs(config) => config.connect(bucket, intent)?,
         };
         Ok(if root.is_root() { store } else { Arc::new(PrefixStore::new(store, root)) })
+    }
+
+    /// Says which credentials there are and where they come from, without what is secret about them; nothing of a store that
+    /// needs none. Login services and programs are asked, the store is not.
+    ///
+    /// # Errors
+    /// There are none, or they cannot be used; the hints say where they were looked for.
+    pub async fn credentials_found(&self) -> Result<Option<String>, Error> {
+        Ok(match self {
+            Self::S3(config) => Some(cloud::credentials_found(config).await?),
+            Self::Gcs(config) => Some(cloud::credentials_found(config).await?),
+            Self::Azure(config) => Some(cloud::credentials_found(config).await?),
+            Self::Fs(_) => None,
+        })
+    }
+
+    /// Tells what becomes of uploads to a bucket that are never finished; nothing of a folder, where they are not kept.
+    ///
+    /// # Errors
+    /// The settings are wrong or there are no credentials. That the store does not tell is [`Leftovers::Unknown`].
+    pub async fn leftovers(&self, bucket: &str) -> Result<Option<Leftovers>, Error> {
+        let root = root_dir(self.options().root_dir.as_deref())?;
+        Ok(match self {
+            Self::S3(config) => Some(cloud::leftovers(config, bucket, &root).await?),
+            Self::Gcs(config) => Some(cloud::leftovers(config, bucket, &root).await?),
+            Self::Azure(config) => Some(cloud::leftovers(config, bucket, &root).await?),
+            Self::Fs(_) => None,
+        })
     }
 }
 

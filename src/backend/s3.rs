@@ -3,7 +3,9 @@
 mod clients;
 mod credentials;
 mod environment;
+mod lifecycle;
 mod preflight;
+mod sdk;
 #[cfg(test)]
 mod tests;
 
@@ -15,11 +17,12 @@ use object_store::aws::{AwsCredentialProvider, resolve_bucket_region};
 use object_store::path::Path;
 use object_store::{ObjectStore, StaticCredentialProvider};
 
-use super::error::{Error, Kind, in_time};
+use super::cloud::Cloud;
+use super::error::{Error, Kind};
 use super::failure::joined;
 use super::http::{Limits, Observed, Pace};
 use super::routed::RoutedStore;
-use super::{Intent, Options, Secret};
+use super::{Intent, Leftovers, Options, Secret};
 use clients::Clients;
 use credentials::SdkCredentials;
 use environment::{Identity, Settings};
@@ -61,43 +64,44 @@ pub struct S3Config {
     pub options: Options,
 }
 
-impl S3Config {
-    pub(super) async fn connect(
-        &self,
-        bucket: &str,
-        root: &Path,
-        intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        let settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
-        self.connect_within(&Limits::default(), settings, bucket, root, intent).await
+impl Cloud for S3Config {
+    type Settings = Settings;
+
+    async fn settings(&self) -> Result<Settings, Error> {
+        let mut settings = Settings::resolve(self, &|name| std::env::var(name).ok())?;
+        if settings.endpoint.is_none()
+            && let Some(endpoint) = sdk::endpoint(self.profile.as_deref()).await
+        {
+            settings.endpoint = Some(environment::check_endpoint(&endpoint)?);
+            settings.endpoint_of_profile = true;
+        }
+        Ok(settings)
     }
 
-    async fn connect_within(
-        &self,
-        limits: &Limits,
-        settings: Settings,
-        bucket: &str,
-        root: &Path,
-        intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        check_bucket(bucket)?;
-        let place = settings.endpoint.clone().unwrap_or_else(|| "Amazon S3".to_owned());
-        // The credential chain makes a future of some 25 KiB.
-        let opening = Box::pin(self.open(limits, settings, bucket, root, intent));
-        in_time(limits.total, &format!("bucket \"{bucket}\" at {place}"), opening).await
+    fn check_bucket(bucket: &str) -> Result<(), Error> {
+        super::check_bucket(bucket)?;
+        if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
+            return Ok(());
+        }
+        Err(Error::usage(format!("\"{}\" cannot be an S3 bucket", bucket.escape_debug()))
+            .with_hint("the name of a bucket is made of letters, digits, dots and dashes"))
+    }
+
+    fn place(settings: &Settings, bucket: &str) -> String {
+        format!("bucket \"{bucket}\" at {}", settings.endpoint.as_deref().unwrap_or("Amazon S3"))
     }
 
     async fn open(
         &self,
         limits: &Limits,
-        settings: Settings,
+        settings: &Settings,
         bucket: &str,
         root: &Path,
         intent: Intent,
     ) -> Result<Arc<dyn ObjectStore>, Error> {
-        let clients = Clients::new(self, &settings, bucket)?;
-        let region = self.region(limits, &settings, bucket, &clients).await?;
-        let credentials = self.credentials(limits, &settings, &region).await;
+        let clients = Clients::new(self, settings, bucket)?;
+        let region = self.region(limits, settings, bucket, &clients).await?;
+        let credentials = self.credentials(limits, settings, &region).await?;
         let build =
             |pace: Pace, observed: Option<&Observed>| clients.build(pace, &region, credentials.as_ref(), observed);
 
@@ -114,6 +118,36 @@ impl S3Config {
         }))
     }
 
+    async fn credentials_found(&self, limits: &Limits, settings: &Settings) -> Result<String, Error> {
+        match &settings.identity {
+            Identity::Anonymous => Ok("none: requests are not signed (--no-sign-request)".to_owned()),
+            Identity::Keys(keys) => Ok(keys.to_string()),
+            Identity::Chain { profile } => {
+                let region = settings.region.as_deref().unwrap_or(DEFAULT_REGION);
+                self.chain(limits, settings, profile.as_deref(), region).await?.found().await
+            }
+        }
+    }
+
+    async fn leftovers(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        bucket: &str,
+        root: &Path,
+    ) -> Result<Leftovers, Error> {
+        let clients = Clients::new(self, settings, bucket)?;
+        let region = self.region(limits, settings, bucket, &clients).await?;
+        let Some(credentials) = self.credentials(limits, settings, &region).await? else {
+            return Ok(Leftovers::Unknown("requests are not signed".to_owned()));
+        };
+        let pace = Pace::Preflight { request: limits.request, retries: limits.retries };
+        let store = clients.build(pace, &region, Some(&credentials), None)?;
+        Ok(lifecycle::ask(&store, &clients.options(&pace), root).await)
+    }
+}
+
+impl S3Config {
     async fn region(
         &self,
         limits: &Limits,
@@ -124,9 +158,13 @@ impl S3Config {
         if let Some(region) = &settings.region {
             return Ok(region.clone());
         }
-        // Next to an endpoint, the region of a profile counts only if the user chose the profile.
+        // Next to an endpoint, the region of a profile counts only if the user chose the profile, or the endpoint is its own.
         let profile = match &settings.identity {
-            Identity::Chain { profile } if profile.is_some() || settings.endpoint.is_none() => Some(profile),
+            Identity::Chain { profile }
+                if profile.is_some() || settings.endpoint.is_none() || settings.endpoint_of_profile =>
+            {
+                Some(profile)
+            }
             _ => None,
         };
         if let Some(name) = profile {
@@ -145,14 +183,30 @@ impl S3Config {
         resolve_bucket_region(bucket, &options).await.map_err(|error| region_unknown(bucket, &error))
     }
 
-    async fn credentials(&self, limits: &Limits, settings: &Settings, region: &str) -> Option<AwsCredentialProvider> {
-        match &settings.identity {
+    async fn credentials(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        region: &str,
+    ) -> Result<Option<AwsCredentialProvider>, Error> {
+        Ok(match &settings.identity {
             Identity::Anonymous => None,
             Identity::Keys(credential) => Some(Arc::new(StaticCredentialProvider::new(credential.to_aws()))),
-            Identity::Chain { profile } => Some(Arc::new(
-                SdkCredentials::load(profile.as_deref(), region, limits.credentials, settings.metadata_disabled).await,
-            )),
-        }
+            Identity::Chain { profile } => {
+                Some(Arc::new(self.chain(limits, settings, profile.as_deref(), region).await?))
+            }
+        })
+    }
+
+    async fn chain(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        profile: Option<&str>,
+        region: &str,
+    ) -> Result<SdkCredentials, Error> {
+        let loader = sdk::with_client(sdk::loader(profile, region), settings, self.options.proxy.as_ref())?;
+        Ok(SdkCredentials::load(loader, profile, limits.credentials, settings.metadata_disabled).await)
     }
 }
 
@@ -168,14 +222,4 @@ fn region_unknown(bucket: &str, error: &object_store::Error) -> Error {
         .with_source(text)
         .with_hint("pass --region (AWS_REGION)")
         .with_hint("pass --endpoint (AWS_ENDPOINT_URL_S3) if the bucket is not at Amazon")
-}
-
-/// Refuses what cannot stand in a URL. The store itself has stricter rules and says so.
-fn check_bucket(bucket: &str) -> Result<(), Error> {
-    super::check_bucket(bucket)?;
-    if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
-        return Ok(());
-    }
-    Err(Error::usage(format!("\"{}\" cannot be an S3 bucket", bucket.escape_debug()))
-        .with_hint("the name of a bucket is made of letters, digits, dots and dashes"))
 }

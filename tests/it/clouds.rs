@@ -1,4 +1,4 @@
-//! Google's and Azure's stores, through the command line.
+//! What the stores are told by flags, variables and files, through the command line.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,10 +10,8 @@ use crate::support::azure::Azure;
 use crate::support::google;
 use crate::support::image::docker_save;
 use crate::support::run::{Ran, oci_store, run};
-use crate::support::{service, unique};
-
-/// Two layers, one of which travels in parts.
-const LAYERS: [usize; 2] = [1000, 20_000_000];
+use crate::support::s3::S3;
+use crate::support::tls_proxy::TlsProxy;
 
 /// Runs a command line, split at spaces, in a folder.
 fn in_folder(folder: &Path, line: &str, change: impl FnOnce(&mut Command)) -> Ran {
@@ -23,89 +21,20 @@ fn in_folder(folder: &Path, line: &str, change: impl FnOnce(&mut Command)) -> Ra
     run(&mut command)
 }
 
-/// Pushes and pulls an image by both forms of the command line and with every way to write the root folder.
-async fn round_trip(names: [&str; 2], bucket: &str, objects: &dyn ObjectStore, configure: &dyn Fn(&mut Command)) {
-    let [backend, scheme] = names;
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let archive = docker_save("app:1", backend, &LAYERS);
-    std::fs::write(folder.path().join("app.tar"), archive).expect("a file can be written");
-    let root = unique("test");
-    for (number, root_dir) in [format!("{root}/a"), format!("/{root}/a"), format!("/{root}/a/")].iter().enumerate() {
-        let push =
-            format!("{backend} push {bucket}/team/app:v{number} -i docker-archive:app.tar --root-dir {root_dir}");
-        let pushed = in_folder(folder.path(), &push, configure);
-        assert!(pushed.line().starts_with(&format!("{scheme}://{bucket}/team/app:v{number}@sha256:")), "{pushed:#?}");
-        let again = in_folder(folder.path(), &format!("{push} --format json"), configure);
-        let document: serde_json::Value = serde_json::from_str(again.line()).expect("it is JSON");
-        assert_eq!(document["bytesSent"], 0, "{document}");
-        let pull = format!("pull {scheme}://{bucket}/team/app:v{number} -i oci:o{number} --root-dir {root}/a");
-        assert_eq!(in_folder(folder.path(), &pull, configure).digest(), pushed.digest());
-    }
-    let listed = objects.list(Some(&root.as_str().into())).map_ok(|meta| meta.location.to_string());
-    let keys: Vec<_> = listed.try_collect().await.expect("the store lists");
-    assert!(keys.iter().all(|key| key.starts_with(&format!("{root}/a/docker/registry/v2/"))), "{keys:?}");
-    let missing = in_folder(folder.path(), &format!("{backend} pull {bucket}/team/app:v9 -i oci:missing"), configure);
-    missing.failed(10, "v9");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn google_takes_an_image_and_gives_it_back() {
-    let url = google::start().await;
-    let objects = google::store(&url);
-    round_trip(["gcs", "gs"], google::BUCKET, &objects, &|command| {
-        command.env("STORAGE_EMULATOR_HOST", &url);
-    })
-    .await;
-}
-
-/// fake-gcs-server takes no writes of ours, so what is read is put there by its JSON API.
 #[test]
-fn another_makers_google_gives_an_image_back() {
-    let Some(url) = service("fake-gcs", "OCI_STORE_TEST_FAKE_GCS_ENDPOINT") else { return };
-    let bucket = std::env::var("OCI_STORE_TEST_FAKE_GCS_BUCKET").expect("the bucket is set with the endpoint");
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("app.tar"), docker_save("app:1", "google", &LAYERS)).unwrap();
-    let pushed = in_folder(folder.path(), "fs push demo/app:v1 -i docker-archive:app.tar", |_| {});
-    let root = unique("test");
-    let mut folders = vec![folder.path().join("demo")];
-    while let Some(inner) = folders.pop() {
-        for entry in std::fs::read_dir(&inner).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let key = path.strip_prefix(folder.path().join("demo")).unwrap().display().to_string();
-            let name = format!("{root}/{key}").replace('/', "%2F");
-            let sent = Command::new("curl")
-                .args(["-sS", "--fail", "--output", "/dev/null", "--data-binary"])
-                .arg(format!("@{}", path.display()))
-                .arg(format!("{url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}"))
-                .status();
-            assert!(sent.unwrap().success(), "{key}");
-        }
-    }
-    let pulled =
-        in_folder(folder.path(), &format!("pull gs://{bucket}/app:v1 -i oci:o --root-dir {root}"), |command| {
-            command.env("STORAGE_EMULATOR_HOST", &url);
-        });
-    assert_eq!(pulled.digest(), pushed.digest());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn azure_takes_an_image_and_gives_it_back() {
+fn azure_takes_a_connection_string() {
     let Some(azure) = Azure::get() else { return };
-    let objects = azure.objects();
-    let by_key = |command: &mut Command| {
-        azure.configure(command).env_remove("OCI_STORE_ROOT_DIR");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app.tar"), docker_save("app:1", "azure", &[1000])).unwrap();
+    let Azure { account, key, endpoint, container, root } = &azure;
+    let with_string = |line: &str| {
+        in_folder(folder.path(), line, |command| {
+            let string = format!("AccountName={account};AccountKey={key};BlobEndpoint={endpoint};");
+            command.env("AZURE_STORAGE_CONNECTION_STRING", string).env("OCI_STORE_ROOT_DIR", root);
+        })
     };
-    round_trip(["azure", "az"], &azure.container, objects.as_ref(), &by_key).await;
-    let by_connection_string = |command: &mut Command| {
-        let Azure { account, key, endpoint, .. } = &azure;
-        let string = format!("AccountName={account};AccountKey={key};BlobEndpoint={endpoint};");
-        command.env("AZURE_STORAGE_CONNECTION_STRING", string);
-    };
-    round_trip(["azure", "az"], &azure.container, objects.as_ref(), &by_connection_string).await;
+    let pushed = with_string(&format!("azure push {container}/app:v1 -i docker-archive:app.tar"));
+    assert_eq!(with_string(&format!("pull az://{container}/app:v1 -i oci:back")).digest(), pushed.digest());
 }
 
 #[test]
@@ -126,6 +55,88 @@ fn azure_tells_a_wrong_container_account_and_key_apart() {
     // The proxy refuses.
     let azures = ("OCI_STORE_ENDPOINT", "https://acct.blob.core.windows.net");
     pull(&azure.container, &[azures, ("OCI_STORE_PROXY", "http://127.0.0.1:1")]).failed(14, "cannot be reached");
+}
+
+/// The folder comes before every key, whoever is the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_beside_the_root_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app.tar"), docker_save("app:1", "root", &[1000])).unwrap();
+    let url = google::start().await;
+    let pushed = in_folder(folder.path(), "gcs push images/app:v1 -i docker-archive:app.tar", |command| {
+        command.env("STORAGE_EMULATOR_HOST", &url).env("OCI_STORE_ROOT_DIR", "/team/images/");
+    });
+    pushed.line();
+    let listed: Vec<_> = google::store(&url).list(None).map_ok(|meta| meta.location).try_collect().await.unwrap();
+    assert!(!listed.is_empty());
+    assert!(listed.iter().all(|key| key.as_ref().starts_with("team/images/docker/registry/v2/")), "{listed:?}");
+}
+
+#[test]
+fn a_profile_names_the_endpoint() {
+    let Some(s3) = S3::get() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app.tar"), docker_save("app:1", "profile", &[1000])).unwrap();
+    let S3 { endpoint, bucket, access_key, secret_key, root } = &s3;
+    let keys = format!("aws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}");
+    let config = format!(
+        "[profile plain]\nendpoint_url = {endpoint}\n{keys}\n[profile services]\nendpoint_url = http://127.0.0.1:1\n\
+         services = here\n{keys}\n[services here]\ns3 =\n  endpoint_url = {endpoint}\n\
+         [profile away]\nendpoint_url = http://127.0.0.1:1\n{keys}\n"
+    );
+    std::fs::write(folder.path().join("config"), config).unwrap();
+    let push = |profile: &str, flags: &str, variables: &[(&str, &str)]| {
+        let line = format!("s3 push {bucket}/app:v1 -i docker-archive:app.tar --retries 0{flags}");
+        in_folder(folder.path(), &line, |command| {
+            command.env("AWS_CONFIG_FILE", "config").env("AWS_PROFILE", profile).env("OCI_STORE_ROOT_DIR", root);
+            command.envs(variables.iter().copied());
+        })
+    };
+    push("plain", "", &[]).line();
+    push("services", "", &[]).line();
+    push("away", "", &[]).failed(14, "at http://127.0.0.1:1 ");
+    push("away", "", &[("AWS_ENDPOINT_URL", endpoint)]).line();
+    push("away", &format!(" --endpoint {endpoint}"), &[]).line();
+    push(
+        "plain",
+        " -r us-east-1",
+        &[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), ("OCI_STORE_PROXY", "http://127.0.0.1:1")],
+    )
+    .failed(14, "at Amazon S3 (region us-east-1) cannot be reached");
+}
+
+/// The address of the login service leads nowhere but by the proxy, and its certificate is that of a file.
+#[test]
+fn the_login_goes_by_the_proxy_and_trusts_the_ca_file() {
+    let answer = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+                  <AccessKeyId>ASIALOGIN</AccessKeyId><SecretAccessKey>canary</SecretAccessKey>\
+                  <SessionToken>canary</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+                  </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
+    let proxy =
+        TlsProxy::new("login.invalid", move |_| ("200 OK\r\nContent-Type: text/xml".to_owned(), answer.to_owned()));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "token").unwrap();
+    let doctor = |login: &str, flags: &str| {
+        let line = format!("s3 doctor b --endpoint http://127.0.0.1:1 --retries 0 --format json{flags}");
+        in_folder(folder.path(), &line, |command| {
+            command
+                .env("AWS_ENDPOINT_URL_STS", login)
+                .env("AWS_ROLE_ARN", "arn:aws:iam::1:role/test")
+                .env("AWS_WEB_IDENTITY_TOKEN_FILE", "token");
+        })
+    };
+    let by_proxy = format!(" --proxy http://{}", proxy.address);
+    let trusting = format!("{by_proxy} --ca-file {}", proxy.certificate().display());
+    for (login, flags, found) in [
+        ("http://login.invalid", by_proxy.as_str(), true),
+        ("https://login.invalid", &trusting, true),
+        ("https://login.invalid", &by_proxy, false),
+        ("http://login.invalid", "", false),
+    ] {
+        let ran = doctor(login, flags);
+        assert_eq!(ran.stdout.contains("access key ASIALOGIN from a web identity"), found, "{login}{flags}: {ran:#?}");
+        assert!(!ran.stdout.contains("canary"), "{ran:#?}");
+    }
 }
 
 /// Nothing of the machine and nothing of a login is there.

@@ -11,9 +11,10 @@ use crate::support::fake_docker::{FakeDocker, Reply};
 use crate::support::image::{docker_save, oci_index};
 use crate::support::registry::signal;
 use crate::support::run::{Ran, oci_store, run};
+use crate::support::sshd::Sshd;
 
 /// Writes a Docker context into a folder that is `DOCKER_CONFIG`.
-fn write_context(config: &Path, name: &str, host: &str) {
+pub(crate) fn write_context(config: &Path, name: &str, host: &str) {
     let meta = config.join("contexts/meta").join(Algorithm::Sha256.digest(name.as_bytes()).hex());
     fs::create_dir_all(&meta).expect("a folder can be made");
     let document = serde_json::json!({"Name": name, "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": false}}});
@@ -90,6 +91,26 @@ fn a_daemon_is_reached_by_ssh() {
 }
 
 #[test]
+fn a_daemon_is_reached_by_openssh() {
+    let Some(docker) = Docker::get() else { return };
+    let Some(sshd) = Sshd::start(&docker) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let image = LoadedImage::new(&docker, &[1000, 300_000]);
+    let command = |verb: &str, host: &str| {
+        let mut command = oci_store();
+        command.env("PATH", sshd.path()).args(["fs", verb, &format!("demo/{}", image.name()), "-H", host, "--dir"]);
+        run(command.arg(folder.path()))
+    };
+    let id = image.id();
+    let pushed = command("push", "ssh://build-machine");
+    assert_eq!(pushed.code, Some(0), "{pushed:#?}\n{}", sshd.log());
+    image.remove();
+    assert_eq!(command("pull", "ssh://build-machine").digest(), pushed.digest());
+    assert_eq!(image.id(), id);
+    command("push", "ssh://nobody-of-that-name@build-machine").failed(15, "Permission denied (publickey)");
+}
+
+#[test]
 fn a_connection_by_tls_fails_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let push = || {
@@ -105,63 +126,25 @@ fn a_connection_by_tls_fails_in_words() {
 }
 
 /// A folder as the bucket, for one daemon by one way.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     docker: &'a Docker,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     transport: &'a str,
 }
 
 impl<'a> Place<'a> {
-    fn new(docker: &'a Docker, transport: &'a str) -> Self {
+    pub(crate) fn new(docker: &'a Docker, transport: &'a str) -> Self {
         Self { docker, folder: tempfile::tempdir().expect("a folder can be made"), transport }
     }
 
-    fn run(&self, verb: &str, reference: &str, flags: &[&str]) -> Ran {
+    pub(crate) fn run(&self, verb: &str, reference: &str, flags: &[&str]) -> Ran {
         let mut command = oci_store();
         self.docker.configure(&mut command).args(["fs", verb, &format!("demo/{reference}"), "--dir"]);
         run(command.arg(self.folder.path()).args(["--transport", self.transport]).args(flags))
     }
 
-    fn document(&self, verb: &str, reference: &str) -> serde_json::Value {
+    pub(crate) fn document(&self, verb: &str, reference: &str) -> serde_json::Value {
         serde_json::from_str(self.run(verb, reference, &["--format", "json"]).line()).expect("the result is JSON")
-    }
-}
-
-#[test]
-fn each_daemon_by_each_way() {
-    for (kind, docker) in Docker::all() {
-        for transport in ["auto", "registry", "archive"] {
-            if transport == "registry" && matches!(kind, "podman" | "docker-far") {
-                continue;
-            }
-            let place = Place::new(&docker, transport);
-            let image = LoadedImage::new(&docker, &[1000, 0, 300_000]);
-            let (id, name) = (image.id(), image.name());
-            let first = place.document("push", &name);
-            let taken = match (kind, transport) {
-                (_, "archive") | ("podman" | "docker-far", _) => "archive",
-                _ => "registry",
-            };
-            assert_eq!(first["transport"], taken, "{kind} by {transport}");
-            if kind == "docker-c8d" {
-                assert_eq!(first["digest"], id, "the digest that the daemon knows is that of the bucket");
-            }
-            let again = place.document("push", &name);
-            assert_eq!((&again["digest"], &again["bytesSent"]), (&first["digest"], &0.into()), "{kind} by {transport}");
-            image.remove();
-            let back = place.document("pull", &name);
-            assert_eq!(
-                (&back["digest"], &back["transport"]),
-                (&first["digest"], &taken.into()),
-                "{kind} by {transport}"
-            );
-            assert_eq!(image.id(), id, "{kind} by {transport}");
-            assert_eq!(docker.temporary_names(&image.repository), [""; 0], "{kind} by {transport}");
-            // What it has already comes under another name too.
-            place.run("pull", &name, &["-i", &format!("{}-other:v2", image.repository)]).line();
-            assert_eq!(docker.id(&format!("{}-other:v2", image.repository)).unwrap(), id, "{kind} by {transport}");
-            assert_eq!(docker.temporary_names(&image.repository), [""; 0], "{kind} by {transport}");
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod cli;
 mod clouds;
+mod compatibility;
 mod crash;
 mod daemons;
 mod docker;
@@ -14,6 +15,7 @@ mod interop;
 mod layering;
 mod limits;
 mod places;
+mod readme;
 mod remote;
 mod server;
 mod spec;

@@ -6,11 +6,14 @@ readonly minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 readonly versitygw_version=v1.8.0
 readonly fake_gcs_version=v1.56.1
 readonly azurite_version=3.37.0
+# The last one that writes append blobs on Azure, as all before it did.
+readonly registry3_version=v3.1.1
 
 readonly cache=${OCI_STORE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/oci-store-tests}
 readonly minio=$cache/bin/minio-${minio_version##*-}
 readonly versitygw=$cache/bin/versitygw-$versitygw_version
 readonly fake_gcs=$cache/bin/fake-gcs-server-$fake_gcs_version
+readonly registry3=$cache/bin/registry-$registry3_version
 readonly azurite=$cache/azurite-$azurite_version
 readonly tree=$cache/debian-unstable
 
@@ -20,7 +23,7 @@ readonly tree=$cache/debian-unstable
 wanted_programs() {
     echo curl:curl ss:iproute2 ps:procps
     if has base; then
-        echo docker:docker.io unpigz:pigz htpasswd:apache2-utils time:time
+        echo docker:docker.io unpigz:pigz htpasswd:apache2-utils openssl:openssl sshd:openssh-server ssh:openssh-client time:time
         [[ -n ${OCI_STORE_TEST_DOCKER_HOST-} ]] || echo dockerd:docker.io containerd:docker.io iptables:iptables
         [[ -n ${OCI_STORE_TEST_REGISTRY-} ]] || echo docker-registry:docker-registry
         [[ -n ${OCI_STORE_TEST_SKOPEO-} ]] || echo skopeo:skopeo
@@ -116,7 +119,7 @@ end_builds() {
 }
 
 go_is_missing() { ! type -P go >/dev/null; }
-go_hint() { echo "needs Go 1.24 or newer, this is: $(go version 2>&1)"; }
+go_hint() { echo "needs Go 1.25 or newer, this is: $(go version 2>&1)"; }
 
 # go_install RESULT PACKAGE@VERSION
 go_install() {
@@ -134,12 +137,17 @@ go_install() {
 minio_is_whole() { [[ -x $minio ]]; }
 versitygw_is_whole() { [[ -x $versitygw ]]; }
 fake_gcs_is_whole() { [[ -x $fake_gcs ]]; }
+registry3_is_whole() { [[ -x $registry3 ]]; }
 begin_minio() { begin minio go minio_is_whole go_install "$minio" "github.com/minio/minio@$minio_version"; }
 begin_versitygw() {
     begin versitygw go versitygw_is_whole go_install "$versitygw" "github.com/versity/versitygw/cmd/versitygw@$versitygw_version"
 }
 begin_fake_gcs() {
     begin fake-gcs go fake_gcs_is_whole go_install "$fake_gcs" "github.com/fsouza/fake-gcs-server@$fake_gcs_version"
+}
+begin_registry3() {
+    begin registry3 go registry3_is_whole go_install "$registry3" \
+        "github.com/distribution/distribution/v3/cmd/registry@$registry3_version"
 }
 
 azurite_is_whole() { [[ -s $azurite/node_modules/azurite/dist/src/blob/main.js ]]; }

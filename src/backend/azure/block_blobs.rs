@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use object_store::azure::MicrosoftAzure;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Extensions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, Extensions, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta, ObjectStore,
     ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
@@ -18,18 +20,29 @@ use crate::backend::failure::Failure;
 /// A container whose blobs may be of another type than ours, or be written by others at the same time.
 ///
 /// Docker's registry, before 3.1.2, wrote append blobs, links as well as layers. Azure never turns one type into another:
-/// writing over such a blob is refused, so it is deleted first. For that moment the object is absent.
+/// writing over such a blob, whole or in blocks, is refused, so it is deleted first. For that moment the object is absent.
 ///
 /// The blocks of an unfinished upload belong to the blob, not to the upload: of two uploads of one blob the first that
 /// completes takes the other's blocks away. As a blob's name is its digest, the second has got what it wanted.
 #[derive(Debug)]
 pub(super) struct BlockBlobs<S> {
     inner: Arc<S>,
+    /// The client that sends blocks.
+    blocks: Arc<MicrosoftAzure>,
 }
 
 impl<S> BlockBlobs<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner: Arc::new(inner) }
+    pub(super) fn new(inner: S, blocks: Arc<MicrosoftAzure>) -> Self {
+        Self { inner: Arc::new(inner), blocks }
+    }
+}
+
+/// Removes a blob of another type, so that one of ours can take its place.
+async fn make_way(store: &impl ObjectStore, location: &Path) -> Result<()> {
+    tracing::debug!(%location, "an append blob is replaced");
+    match store.delete(location).await {
+        Err(object_store::Error::NotFound { .. }) => Ok(()),
+        result => result,
     }
 }
 
@@ -53,24 +66,22 @@ impl<S: ObjectStore> ObjectStore for BlockBlobs<S> {
         }
         match self.inner.put_opts(location, payload.clone(), options.clone()).await {
             Err(error) if is_refused(&error, "InvalidBlobType") => {
-                tracing::debug!(%location, "an append blob is replaced");
-                match self.inner.delete(location).await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+                make_way(&self.inner, location).await?;
                 self.inner.put_opts(location, payload, options).await
             }
             result => result,
         }
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        let inner = self.inner.put_multipart_opts(location, options).await?;
-        Ok(Box::new(Upload { inner, store: Arc::clone(&self.inner), location: location.clone(), size: 0 }))
+    /// The options are left aside: nobody here sets any.
+    async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Ok(Box::new(Upload {
+            store: Arc::clone(&self.inner),
+            blocks: Arc::clone(&self.blocks),
+            location: location.clone(),
+            size: 0,
+            parts: Arc::default(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -106,25 +117,65 @@ impl<S: ObjectStore> ObjectStore for BlockBlobs<S> {
     }
 }
 
-/// An upload that is done when somebody else has done it.
+/// An upload that is done when somebody else has done it. Azure has no identity for uploads: blocks belong to the blob.
 #[derive(Debug)]
 struct Upload<S> {
-    inner: Box<dyn MultipartUpload>,
     store: Arc<S>,
+    blocks: Arc<MicrosoftAzure>,
     location: Path,
     /// How many bytes were given.
     size: u64,
+    /// The blocks in their order; those that are under way are absent.
+    parts: Arc<Mutex<Vec<Option<PartId>>>>,
+}
+
+/// What stands for the identity of an upload.
+const NONE: MultipartId = MultipartId::new();
+
+impl<S: ObjectStore> Upload<S> {
+    async fn commit(&self) -> Result<PutResult> {
+        let parts: Option<Vec<_>> =
+            self.parts.lock().expect("nothing panics while holding it").iter().cloned().collect();
+        let parts = parts.ok_or_else(|| object_store::Error::Generic {
+            store: "MicrosoftAzure",
+            source: "an upload is to be completed before all of its blocks are sent".into(),
+        })?;
+        match self.blocks.complete_multipart(&self.location, &NONE, parts.clone()).await {
+            Err(error) if is_refused(&error, "InvalidBlobType") => {
+                make_way(&self.store, &self.location).await?;
+                self.blocks.complete_multipart(&self.location, &NONE, parts).await
+            }
+            result => result,
+        }
+    }
 }
 
 #[async_trait]
 impl<S: ObjectStore> MultipartUpload for Upload<S> {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         self.size += data.content_length() as u64;
-        self.inner.put_part(data)
+        let index = {
+            let mut parts = self.parts.lock().expect("nothing panics while holding it");
+            parts.push(None);
+            parts.len() - 1
+        };
+        let (store, blocks, parts) = (Arc::clone(&self.store), Arc::clone(&self.blocks), Arc::clone(&self.parts));
+        let location = self.location.clone();
+        Box::pin(async move {
+            let part = match blocks.put_part(&location, &NONE, index, data.clone()).await {
+                Err(error) if is_refused(&error, "InvalidBlobType") => {
+                    make_way(&store, &location).await?;
+                    blocks.put_part(&location, &NONE, index, data).await?
+                }
+                result => result?,
+            };
+            parts.lock().expect("nothing panics while holding it")[index] = Some(part);
+            Ok(())
+        })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let error = match self.inner.complete().await {
+        let error = match self.commit().await {
             Err(error) if is_refused(&error, "InvalidBlockList") => error,
             result => return result,
         };
@@ -137,7 +188,8 @@ impl<S: ObjectStore> MultipartUpload for Upload<S> {
         }
     }
 
+    /// Azure forgets blocks that were never committed, after a week.
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use super::environment::{Identity, Login, Settings};
 use super::{AzureConfig, Credentials, Error, Kind, Limits};
 use crate::backend::credentials::{Candidate, Chain, Fresh, Kept, LocalConnector, Source, no_credentials};
-use crate::backend::failure::{Cause, NoCredentials};
+use crate::backend::failure::{Cause, LOOKED_AT, NoCredentials};
 use crate::backend::http::{Pace, client_options};
 
 /// The name of the store in errors of `object_store`.
@@ -49,9 +49,31 @@ pub(super) fn of(config: &AzureConfig, settings: &Settings, limits: &Limits) -> 
         }
         Identity::Login(logins) => logins,
     };
+    Ok(Arc::new(chain(logins, config, settings, limits)?))
+}
+
+/// Says which credentials the settings name and where they come from. Logins are asked for a token.
+pub(super) async fn found(config: &AzureConfig, settings: &Settings, limits: &Limits) -> Result<String, Error> {
+    // What is wrong with a key or a signature is told as when the container is opened.
+    of(config, settings, limits)?;
+    let Settings { account, origin, .. } = settings;
+    match &settings.identity {
+        Identity::Anonymous => Ok("none: requests are not signed (--credential-type anonymous)".to_owned()),
+        Identity::SharedKey(_) => Ok(format!("a key of account {account} from {origin}")),
+        Identity::Sas(_) => Ok(format!("a shared access signature from {origin}")),
+        Identity::Login(logins) => chain(logins, config, settings, limits)?.found().await,
+    }
+}
+
+fn chain(
+    logins: &[Login],
+    config: &AzureConfig,
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<Chain<AzureCredential>, Error> {
     let candidates: Result<Vec<_>, Error> =
         logins.iter().map(|login| candidate(login, config, settings, limits)).collect();
-    Ok(Arc::new(Chain::new(STORE, candidates?, advice(logins))))
+    Ok(Chain::new(STORE, candidates?, advice(logins)))
 }
 
 fn advice(logins: &[Login]) -> Vec<String> {
@@ -73,10 +95,11 @@ fn advice(logins: &[Login]) -> Vec<String> {
         }
         [Login::AzureCli { .. }] => vec!["log in with `az login`".to_owned()],
         _ => vec![
-            "looked at, in this order: --connection-string (AZURE_STORAGE_CONNECTION_STRING), --account-key \
-             (AZURE_STORAGE_KEY), --sas-token (AZURE_STORAGE_SAS_TOKEN), AZURE_CLIENT_ID with AZURE_TENANT_ID and \
-             AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE, the machine's managed identity, the login of `az`"
-                .to_owned(),
+            format!(
+                "{LOOKED_AT}--connection-string (AZURE_STORAGE_CONNECTION_STRING), --account-key (AZURE_STORAGE_KEY), \
+                 --sas-token (AZURE_STORAGE_SAS_TOKEN), AZURE_CLIENT_ID with AZURE_TENANT_ID and AZURE_CLIENT_SECRET or \
+                 AZURE_FEDERATED_TOKEN_FILE, the machine's managed identity, the login of `az`"
+            ),
             "set AZURE_STORAGE_KEY, or log in with `az login`".to_owned(),
             "for a container that is open to everyone, pass --credential-type anonymous".to_owned(),
         ],

@@ -13,13 +13,15 @@ const METADATA: &str = "http://169.254.169.254";
 
 /// The configuration with its gaps filled from the environment.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(in crate::backend) struct Settings {
     pub(super) account: String,
     /// The URL of the account's blobs, without a slash at its end.
     pub(super) endpoint: String,
     /// Whether it is not Azure's own public one.
     pub(super) own_endpoint: bool,
     pub(super) identity: Identity,
+    /// Where the key or the signature was given.
+    pub(super) origin: &'static str,
     /// Who gives tokens for applications.
     pub(super) authority: String,
     /// Hosts that are reached without the proxy, as `NO_PROXY` has them.
@@ -83,15 +85,18 @@ impl Settings {
         let account = check_account(account)?;
         let endpoint = endpoint(given.as_deref(), &account)?;
 
-        let key = config.account_key.clone().or(string.key);
-        let sas = config.sas_token.clone().or(string.sas);
+        let of_string = "the connection string";
+        let key = named(config.account_key.clone(), "--account-key").or_else(|| named(string.key, of_string));
+        let sas = named(config.sas_token.clone(), "--sas-token").or_else(|| named(string.sas, of_string));
         // A key or signature that was given with the account is not outdone by one of the environment.
-        let (ambient_key, ambient_sas) = match (&key, &sas) {
+        let (key, sas) = match (key, sas) {
             (None, None) => (
-                any(&["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"]).map(Secret::from),
-                env("AZURE_STORAGE_SAS_TOKEN").map(Secret::from),
+                ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"]
+                    .into_iter()
+                    .find_map(|name| named(env(name).map(Secret::from), name)),
+                named(env("AZURE_STORAGE_SAS_TOKEN").map(Secret::from), "AZURE_STORAGE_SAS_TOKEN"),
             ),
-            _ => (None, None),
+            given => given,
         };
         let application = Application {
             client: config.client_id.clone().or_else(|| env("AZURE_CLIENT_ID")),
@@ -103,8 +108,14 @@ impl Settings {
                 format!("{}/metadata/identity/oauth2/token", host.trim_end_matches('/'))
             }),
         };
+        let of_key = key.as_ref().map(|(_, origin)| *origin);
+        let of_sas = sas.as_ref().map(|(_, origin)| *origin);
+        let identity =
+            application.identity(config.credential_type, key.map(|(key, _)| key), sas.map(|(sas, _)| sas))?;
+        let origin = if matches!(identity, Identity::Sas(_)) { of_sas } else { of_key };
         Ok(Self {
-            identity: application.identity(config.credential_type, key.or(ambient_key), sas.or(ambient_sas))?,
+            origin: origin.unwrap_or_default(),
+            identity,
             authority: authority(env("AZURE_AUTHORITY_HOST"), &endpoint),
             own_endpoint: given.is_some(),
             account,
@@ -116,6 +127,11 @@ impl Settings {
     pub(super) fn is_anonymous(&self) -> bool {
         self.identity == Identity::Anonymous
     }
+}
+
+/// Returns a secret with the name of the place where it was given.
+fn named(secret: Option<Secret>, origin: &'static str) -> Option<(Secret, &'static str)> {
+    secret.map(|secret| (secret, origin))
 }
 
 impl Application {

@@ -9,6 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 use object_store::{ObjectStoreExt, PutMode};
 
 use super::*;
+use crate::backend::cloud::connect_within;
 use crate::backend::test_server::{json, refusal, serve, silent, text};
 
 fn listing() -> Response {
@@ -44,7 +45,7 @@ async fn connect_as(
 ) -> Result<Arc<dyn ObjectStore>, Error> {
     let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let settings = Settings::resolve(config, &lookup)?;
-    config.connect_within(limits, &settings, "images", &Path::from("root"), intent).await
+    connect_within(config, limits, &settings, "images", &Path::from("root"), intent).await
 }
 
 async fn connect(endpoint: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
@@ -280,6 +281,20 @@ async fn an_append_blob_is_replaced_where_overwriting_was_meant() {
     let methods: Vec<_> =
         requests.lock().unwrap().iter().map(|request| request.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(methods, ["GET", "PUT", "PUT", "POST", "PUT"]);
+}
+
+#[tokio::test]
+async fn an_append_blob_is_replaced_by_an_upload_in_blocks() {
+    let (url, requests) = with_append_blob().await;
+    let store = connect(&url, Intent::Write).await.unwrap();
+    let mut upload = store.put_multipart(&Path::from("layer")).await.unwrap();
+    upload.put_part("ab".into()).await.unwrap();
+    upload.put_part("cd".into()).await.unwrap();
+    upload.complete().await.unwrap();
+    let requests = requests.lock().unwrap();
+    let methods: Vec<_> = requests.iter().map(|request| request.split(' ').next().unwrap()).collect();
+    assert_eq!(methods, ["GET", "PUT", "POST", "PUT", "PUT", "PUT"], "{requests:?}");
+    assert!(requests[5].contains("comp=blocklist"), "{requests:?}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::environment::{Identity, LOG_IN, Settings};
 use super::{Credentials, Error, Kind, Limits};
 use crate::backend::Secret;
 use crate::backend::credentials::{Candidate, Chain, Fresh, Kept, Source, local_client, no_credentials};
-use crate::backend::failure::{Cause, NoCredentials, joined, printable};
+use crate::backend::failure::{Cause, LOOKED_AT, NoCredentials, joined, printable};
 
 /// What a token is asked for.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
@@ -22,13 +22,22 @@ const STORE: &str = "GCS";
 
 /// Returns the provider of the credentials that the settings name. Nothing is asked yet.
 pub(super) fn of(settings: &Settings, limits: &Limits, proxy: Option<&Secret>) -> Result<Credentials, Error> {
+    Ok(match chain(settings, limits, proxy)? {
+        Some(chain) => Arc::new(chain),
+        // Writes need something to send.
+        None => Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: "anonymous".to_owned() })),
+    })
+}
+
+/// Returns where credentials come from; nothing for nobody.
+pub(super) fn chain(
+    settings: &Settings,
+    limits: &Limits,
+    proxy: Option<&Secret>,
+) -> Result<Option<Chain<GcpCredential>>, Error> {
     let mut advice = vec![LOG_IN.to_owned()];
     let candidate = match &settings.identity {
-        Identity::Anonymous => {
-            // Writes need something to send.
-            let bearer = "anonymous".to_owned();
-            return Ok(Arc::new(StaticCredentialProvider::new(GcpCredential { bearer })));
-        }
+        Identity::Anonymous => return Ok(None),
         Identity::File { path, kind, content } => {
             let name = format!("{kind} of \"{}\"", path.display());
             let refused = |problem: &str| {
@@ -64,14 +73,14 @@ pub(super) fn of(settings: &Settings, limits: &Limits, proxy: Option<&Secret>) -
             Candidate { name, limit: limits.credentials * 2, provider }
         }
         Identity::Metadata { host } => {
-            advice.insert(0, format!("looked at, in this order: {}", settings.tried.join(", ")));
+            advice.insert(0, format!("{LOOKED_AT}{}", settings.tried.join(", ")));
             let name = "the machine's metadata server".to_owned();
-            let Some(host) = host else { return Ok(Arc::new(Chain::new(STORE, Vec::new(), advice))) };
+            let Some(host) = host else { return Ok(Some(Chain::new(STORE, Vec::new(), advice))) };
             let source = Metadata { host: host.clone(), client: local_client()? };
             Candidate { name, limit: limits.credentials, provider: Arc::new(Kept::new(source)) }
         }
     };
-    Ok(Arc::new(Chain::new(STORE, vec![candidate], advice)))
+    Ok(Some(Chain::new(STORE, vec![candidate], advice)))
 }
 
 /// A key signs tokens by itself, with nobody asked.

@@ -18,7 +18,7 @@ pub(super) const LOG_IN: &str = "log in with `gcloud auth application-default lo
 
 /// The configuration with its gaps filled from the environment.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(in crate::backend) struct Settings {
     /// The store's URL, without a slash at its end; Google's own if absent.
     pub(super) endpoint: Option<String>,
     pub(super) identity: Identity,

@@ -9,6 +9,7 @@ use object_store::ObjectStoreExt;
 
 use super::environment::Identity;
 use super::*;
+use crate::backend::cloud::connect_within;
 use crate::backend::test_server::{json, refusal, serve, silent, text};
 
 const TOKEN: &str = r#"{"access_token": "hunter2", "expires_in": 3600, "token_type": "Bearer"}"#;
@@ -49,7 +50,7 @@ async fn connect_as(
 ) -> Result<Arc<dyn ObjectStore>, Error> {
     let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let settings = Settings::resolve(config, &lookup)?;
-    config.connect_within(limits, &settings, "bucket", &Path::from("root"), intent).await
+    connect_within(config, limits, &settings, "bucket", &Path::from("root"), intent).await
 }
 
 async fn connect(endpoint: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
@@ -303,7 +304,7 @@ async fn by_metadata(host: &str, url: &str) -> Result<Arc<dyn ObjectStore>, Erro
     let mut settings = Settings::resolve(&GcsConfig::default(), &lookup)?;
     settings.endpoint = Some(url.to_owned());
     let limits = Limits { credentials: Duration::from_millis(500), ..limits() };
-    config(url).connect_within(&limits, &settings, "bucket", &Path::default(), Intent::Read).await
+    connect_within(&config(url), &limits, &settings, "bucket", &Path::default(), Intent::Read).await
 }
 
 #[tokio::test]
@@ -332,5 +333,26 @@ async fn the_metadata_server_gives_tokens_or_is_told_of() {
         assert!(told.contains(says), "{told}");
         assert!(told.contains("looked at, in this order: --keyfile"), "{told}");
         assert!(matches!(error.kind(), Kind::Credentials | Kind::Unavailable), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn the_rules_about_unfinished_uploads_are_asked_for() {
+    let rules = "<LifecycleConfiguration><Rule><Action><AbortIncompleteMultipartUpload/></Action>\
+                 <Condition><Age>7</Age></Condition></Rule></LifecycleConfiguration>";
+    for (allowed, body, expected) in [
+        (true, rules, Some(Leftovers::Removed("a lifecycle rule removes them after 7 days".to_owned()))),
+        (true, "<LifecycleConfiguration/>", None),
+        (false, "", Some(Leftovers::Unknown("the store answered 403 AccessDenied: Because.".to_owned()))),
+    ] {
+        let (url, requests) =
+            serve(move |_| if allowed { body.into_response() } else { refusal(403, "AccessDenied", "") }).await;
+        let settings = Settings::resolve(&config(&url), &|_| None).unwrap();
+        let found = config(&url).leftovers(&limits(), &settings, "bucket", &Path::from("root")).await.unwrap();
+        match expected {
+            Some(expected) => assert_eq!(found, expected),
+            None => assert!(matches!(found, Leftovers::Kept { .. }), "{found:?}"),
+        }
+        assert_eq!(*requests.lock().unwrap(), ["GET /bucket?lifecycle"]);
     }
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::ConfigLoader;
+use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError};
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::backend::error::Kind;
-use crate::backend::failure::{NoCredentials, joined};
+use crate::backend::error::{Error, Kind};
+use crate::backend::failure::{LOOKED_AT, NoCredentials, joined, printable};
 
 /// How long before their end credentials are replaced: longer than a request with its retries takes.
 const EARLY: Duration = Duration::from_mins(5);
@@ -35,6 +36,8 @@ pub(super) struct SdkCredentials {
 
 struct Cached {
     credential: Arc<AwsCredential>,
+    /// Which part of the chain gave it.
+    origin: &'static str,
     /// When it ends, if it does.
     expiry: Option<SystemTime>,
     /// When an early replacement may be tried.
@@ -49,15 +52,26 @@ impl Cached {
 
 impl SdkCredentials {
     /// Reads the configuration files; the credentials themselves are obtained with the first request.
-    pub(super) async fn load(profile: Option<&str>, region: &str, limit: Duration, metadata_disabled: bool) -> Self {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
-        if let Some(profile) = profile {
-            loader = loader.profile_name(profile);
-        }
+    pub(super) async fn load(
+        loader: ConfigLoader,
+        profile: Option<&str>,
+        limit: Duration,
+        metadata_disabled: bool,
+    ) -> Self {
         let provider = loader.load().await.credentials_provider();
         // A profile was chosen: its source may be a program or a login service, slower than a machine's own answer.
         let limit = if profile.is_some() { limit * 2 } else { limit };
         Self { provider, limit, tried: tried(profile, metadata_disabled), cached: Mutex::default() }
+    }
+
+    /// Says which credentials the chain has and where it found them.
+    pub(super) async fn found(&self) -> Result<String, Error> {
+        let Cached { credential, origin, .. } = self.obtain().await.map_err(|missing| {
+            Error::new(missing.kind, "there are no usable credentials")
+                .with_hints(missing.tried)
+                .with_source(missing.reason)
+        })?;
+        Ok(format!("access key {} from {origin}", printable(&credential.key_id)))
     }
 
     async fn obtain(&self) -> Result<Cached, NoCredentials> {
@@ -79,6 +93,7 @@ impl SdkCredentials {
                 secret_key: credentials.secret_access_key().to_owned(),
                 token: credentials.session_token().map(str::to_owned),
             }),
+            origin: origin(credentials.get_property::<Vec<AwsCredentialFeature>>().map_or(&[], Vec::as_slice)),
             expiry: credentials.expiry(),
             next_try: Instant::now() + PAUSE,
         })
@@ -117,21 +132,48 @@ impl fmt::Debug for SdkCredentials {
     }
 }
 
+/// Returns the place where credentials were found, in the words of the documentation. What was done last tells.
+fn origin(features: &[AwsCredentialFeature]) -> &'static str {
+    let place = features.iter().rev().find_map(|feature| {
+        Some(match feature {
+            AwsCredentialFeature::CredentialsImds => "the machine's metadata service",
+            AwsCredentialFeature::CredentialsHttp => "the container's credentials (AWS_CONTAINER_CREDENTIALS_*)",
+            AwsCredentialFeature::CredentialsEnvVarsStsWebIdToken
+            | AwsCredentialFeature::CredentialsStsAssumeRoleWebId
+            | AwsCredentialFeature::CredentialsProfileStsWebIdToken => "a web identity (AWS_WEB_IDENTITY_TOKEN_FILE)",
+            AwsCredentialFeature::CredentialsStsAssumeRole => "a role that the profile assumes",
+            AwsCredentialFeature::CredentialsSso | AwsCredentialFeature::CredentialsProfileSso => {
+                "the profile's SSO session"
+            }
+            AwsCredentialFeature::CredentialsProcess | AwsCredentialFeature::CredentialsProfileProcess => {
+                "the profile's credential_process"
+            }
+            AwsCredentialFeature::CredentialsLogin | AwsCredentialFeature::CredentialsProfileLogin => {
+                "the login of `aws`"
+            }
+            AwsCredentialFeature::CredentialsEnvVars => "AWS_ACCESS_KEY_ID",
+            _ => return None,
+        })
+    });
+    place.unwrap_or("the profile (~/.aws/credentials, ~/.aws/config)")
+}
+
 /// Says where credentials were looked for. Keys in the environment are not the chain's: it is used when there are none.
 fn tried(profile: Option<&str>, metadata_disabled: bool) -> Vec<String> {
     let machine = if metadata_disabled { "off, by AWS_EC2_METADATA_DISABLED" } else { "169.254.169.254" };
     let sources = match profile {
         Some(name) => format!(
-            "looked at, in this order: profile \"{name}\" (--profile, AWS_PROFILE) in ~/.aws/config and ~/.aws/credentials, \
+            "{LOOKED_AT}profile \"{name}\" (--profile, AWS_PROFILE) in ~/.aws/config and ~/.aws/credentials, \
              AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_CREDENTIALS_*, the machine's metadata service ({machine})"
         ),
         None => format!(
-            "looked at, in this order: --access-key and --secret-key, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, profile \
+            "{LOOKED_AT}--access-key and --secret-key, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, profile \
              \"default\" in ~/.aws/config and ~/.aws/credentials, AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_CREDENTIALS_*, \
              the machine's metadata service ({machine})"
         ),
     };
-    let mut hints = vec![sources, "for a bucket that is open to everyone, pass --no-sign-request".to_owned()];
+    let log_in = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with `aws sso login`".to_owned();
+    let mut hints = vec![sources, log_in, "for a bucket that is open to everyone, pass --no-sign-request".to_owned()];
     if let Some(name) = profile {
         // The chain goes on to the next source without a word when a profile does not exist.
         hints.insert(0, format!("check that profile \"{name}\" exists: aws configure list-profiles"));

@@ -1,5 +1,6 @@
 //! What S3 is told by the environment, where the configuration says nothing.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use object_store::aws::AwsCredential;
@@ -7,13 +8,16 @@ use object_store::aws::AwsCredential;
 use super::S3Config;
 use crate::backend::Secret;
 use crate::backend::error::Error;
+use crate::backend::failure::printable;
 use crate::backend::http::{self, BadEndpoint, no_proxy};
 
 /// The configuration with its gaps filled from the environment.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(in crate::backend) struct Settings {
     /// The store's URL, without a slash at its end; Amazon's own if absent.
     pub(super) endpoint: Option<String>,
+    /// Whether that is what a profile says.
+    pub(super) endpoint_of_profile: bool,
     pub(super) region: Option<String>,
     pub(super) identity: Identity,
     pub(super) ca_file: Option<PathBuf>,
@@ -37,6 +41,8 @@ pub(super) enum Identity {
 /// A key that was given as such.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Keys {
+    /// Where the access key was given.
+    origin: &'static str,
     access_key: String,
     secret_key: Secret,
     session_token: Option<Secret>,
@@ -49,6 +55,13 @@ impl Keys {
             secret_key: self.secret_key.reveal().to_owned(),
             token: self.session_token.as_ref().map(|token| token.reveal().to_owned()),
         }
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let temporary = if self.session_token.is_some() { ", with a session token" } else { "" };
+        write!(f, "access key {} from {}{temporary}", printable(&self.access_key), self.origin)
     }
 }
 
@@ -65,10 +78,11 @@ impl Settings {
         }
         Ok(Self {
             endpoint: endpoint.map(|endpoint| check_endpoint(&endpoint)).transpose()?,
+            endpoint_of_profile: false,
             region: configured(&config.region).or_else(|| env("AWS_REGION")).or_else(|| env("AWS_DEFAULT_REGION")),
             identity: identity(config, &env)?,
             ca_file: config.options.ca_file.clone().or_else(|| env("AWS_CA_BUNDLE").map(PathBuf::from)),
-            no_proxy: no_proxy(&env, "169.254.169.254,169.254.170.2"),
+            no_proxy: no_proxy(&env, "169.254.169.254,169.254.170.2,169.254.170.23"),
             metadata_disabled: is_true("AWS_EC2_METADATA_DISABLED"),
         })
     }
@@ -91,7 +105,10 @@ fn identity(config: &S3Config, env: &dyn Fn(&str) -> Option<String>) -> Result<I
         .clone()
         .or_else(|| if config.access_key.is_none() { env("AWS_SESSION_TOKEN").map(Secret::from) } else { None });
     match (access_key, secret_key) {
-        (Some(access_key), Some(secret_key)) => Ok(Identity::Keys(Keys { access_key, secret_key, session_token })),
+        (Some(access_key), Some(secret_key)) => {
+            let origin = if config.access_key.is_some() { "--access-key" } else { "AWS_ACCESS_KEY_ID" };
+            Ok(Identity::Keys(Keys { origin, access_key, secret_key, session_token }))
+        }
         (None, None) => {
             // Without a name the chain looks at AWS_PROFILE itself; it is kept here to be named in errors.
             Ok(Identity::Chain { profile: config.profile.clone().or_else(|| env("AWS_PROFILE")) })
@@ -103,7 +120,7 @@ fn identity(config: &S3Config, env: &dyn Fn(&str) -> Option<String>) -> Result<I
     }
 }
 
-fn check_endpoint(endpoint: &str) -> Result<String, Error> {
+pub(super) fn check_endpoint(endpoint: &str) -> Result<String, Error> {
     http::check_endpoint(endpoint).map_err(|bad| match bad {
         BadEndpoint::Secret => Error::usage("the S3 endpoint holds a user name or password, which S3 does not use")
             .with_hint("pass --endpoint without it, and the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
@@ -153,6 +170,7 @@ mod tests {
     fn keys_come_from_one_place() {
         let keys = |access_key: &str, secret_key: &str, token: Option<&str>| {
             Identity::Keys(Keys {
+                origin: if access_key == "flag" { "--access-key" } else { "AWS_ACCESS_KEY_ID" },
                 access_key: access_key.to_owned(),
                 secret_key: secret_key.into(),
                 session_token: token.map(Secret::from),
@@ -209,7 +227,7 @@ mod tests {
     #[test]
     fn the_metadata_services_are_never_behind_a_proxy() {
         let settings = resolve(&S3Config::default(), &[("NO_PROXY", "a,b"), ("AWS_CA_BUNDLE", "/ca.pem")]).unwrap();
-        assert_eq!(settings.no_proxy, "a,b,169.254.169.254,169.254.170.2");
+        assert_eq!(settings.no_proxy, "a,b,169.254.169.254,169.254.170.2,169.254.170.23");
         assert_eq!(settings.ca_file, Some(PathBuf::from("/ca.pem")));
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::backend::Kind;
+use crate::backend::cloud::connect_within;
 use crate::backend::test_server::{refusal, serve, text};
 
 fn listing() -> Response {
@@ -39,7 +40,7 @@ async fn connect_as(config: &S3Config, bucket: &str, intent: Intent) -> Result<A
         retries: 1,
     };
     let settings = Settings::resolve(config, &|_| None)?;
-    config.connect_within(&limits, settings, bucket, &Path::from("root"), intent).await
+    connect_within(config, &limits, &settings, bucket, &Path::from("root"), intent).await
 }
 
 async fn connect(endpoint: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
@@ -148,10 +149,10 @@ async fn what_does_not_answer_is_unavailable() {
     let config = config(&url);
     let settings = || Settings::resolve(&config, &|_| None).unwrap();
     let root = Path::default();
-    let error = config.connect_within(&limits, settings(), "bucket", &root, Intent::Read).await.unwrap_err();
+    let error = connect_within(&config, &limits, &settings(), "bucket", &root, Intent::Read).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{}", text(&error));
     let limits = Limits { total: Duration::from_millis(50), ..Limits::default() };
-    let error = config.connect_within(&limits, settings(), "bucket", &root, Intent::Read).await.unwrap_err();
+    let error = connect_within(&config, &limits, &settings(), "bucket", &root, Intent::Read).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{}", text(&error));
 
     // TLS to a server that has none.
@@ -245,4 +246,36 @@ async fn whoever_asks_pays_only_if_told_to() {
         store.delete(&Path::from("a")).await.unwrap();
         assert_eq!(requests.lock().unwrap()[1], "DELETE /bucket/a");
     }
+}
+
+#[tokio::test]
+async fn the_rules_about_unfinished_uploads_are_asked_for() {
+    let rule = "<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><AbortIncompleteMultipartUpload>\
+                <DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
+                </LifecycleConfiguration>";
+    let removed = Leftovers::Removed("a lifecycle rule removes them after 7 days".to_owned());
+    for (status, code, expected) in [
+        (200, rule, Some(removed)),
+        (404, "NoSuchLifecycleConfiguration", None),
+        (403, "AccessDenied", Some(Leftovers::Unknown("the store answered 403 AccessDenied: Because.".to_owned()))),
+    ] {
+        let (url, requests) =
+            serve(move |_| if status == 200 { code.into_response() } else { refusal(status, code, "") }).await;
+        let config = config(&url);
+        let settings = Settings::resolve(&config, &|_| None).unwrap();
+        let limits = Limits { retries: 0, ..Limits::default() };
+        let found = config.leftovers(&limits, &settings, "bucket", &Path::from("root")).await.unwrap();
+        match expected {
+            Some(expected) => assert_eq!(found, expected),
+            None => assert!(matches!(found, Leftovers::Kept { .. }), "{found:?}"),
+        }
+        let requests = requests.lock().unwrap();
+        let [request] = &requests[..] else { panic!("{requests:?}") };
+        assert!(request.starts_with("GET /bucket/?") && request.contains("X-Amz-Signature="), "{request}");
+        assert!(request.contains("lifecycle=") && !request.contains("hunter2&"), "{request}");
+    }
+    let anonymous = S3Config { no_sign_request: true, ..config("http://127.0.0.1:1") };
+    let settings = Settings::resolve(&anonymous, &|_| None).unwrap();
+    let found = anonymous.leftovers(&Limits::default(), &settings, "bucket", &Path::default()).await.unwrap();
+    assert!(matches!(found, Leftovers::Unknown(_)), "{found:?}");
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::backend::LOOKED_AT;
 use crate::ui::{CommandError, ExitStatus};
 
 /// How something is.
@@ -45,11 +46,14 @@ impl Finding {
         Self { check, status: Status::Warning, found: found.into(), action, exit: ExitStatus::Ok }
     }
 
-    /// Makes a finding of an error: its causes are what was found, its first advice is the action.
+    /// Makes a finding of an error: its causes are what was found, its first advice that says what to do is the action.
     pub(super) fn failed(check: &'static str, error: &CommandError) -> Self {
-        let (found, mut hints) = error.parts();
-        let action = if hints.is_empty() { None } else { Some(hints.remove(0)) };
-        Self { check, status: Status::Failed, found, action, exit: error.status() }
+        let (mut found, hints) = error.parts();
+        let (looked_at, actions): (Vec<_>, Vec<_>) = hints.into_iter().partition(|hint| hint.starts_with(LOOKED_AT));
+        for places in looked_at {
+            found = format!("{found}; {places}");
+        }
+        Self { check, status: Status::Failed, found, action: actions.into_iter().next(), exit: error.status() }
     }
 }
 

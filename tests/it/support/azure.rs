@@ -1,9 +1,6 @@
 //! The Azure of the tests.
 
 use std::process::Command;
-use std::sync::Arc;
-
-use object_store::ObjectStore;
 
 use super::{service, unique};
 
@@ -39,18 +36,5 @@ impl Azure {
             .env("AZURE_STORAGE_KEY", &self.key)
             .env("OCI_STORE_ENDPOINT", &self.endpoint)
             .env("OCI_STORE_ROOT_DIR", &self.root)
-    }
-
-    /// Opens the whole container.
-    pub(crate) fn objects(&self) -> Arc<dyn ObjectStore> {
-        let store = object_store::azure::MicrosoftAzureBuilder::new()
-            .with_endpoint(self.endpoint.clone())
-            .with_allow_http(true)
-            .with_account(&self.account)
-            .with_access_key(&self.key)
-            .with_container_name(&self.container)
-            .build()
-            .expect("the test server's settings are right");
-        Arc::new(store)
     }
 }

@@ -98,7 +98,12 @@ impl LoadedImage {
 
     /// Waits for an image that will be called `<unique>:v1`, to remove it when the test ends.
     pub(crate) fn expected(docker: &Docker) -> Self {
-        Self { docker: docker.clone(), repository: unique("img") }
+        Self::of(docker, &unique("img"))
+    }
+
+    /// The same under a name that another daemon has too.
+    pub(crate) fn of(docker: &Docker, repository: &str) -> Self {
+        Self { docker: docker.clone(), repository: repository.to_owned() }
     }
 
     pub(crate) fn name(&self) -> String {

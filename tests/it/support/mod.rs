@@ -5,12 +5,15 @@ pub(crate) mod docker;
 pub(crate) mod fake_docker;
 #[path = "../../../storage-layout/tests/contract/google.rs"]
 pub(crate) mod google;
+pub(crate) mod googleapis;
 pub(crate) mod image;
 pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod s3;
 pub(crate) mod server;
+pub(crate) mod sshd;
+pub(crate) mod tls_proxy;
 
 /// Returns a variable that names a service, or says that the test is skipped, or fails if the service is required.
 pub(crate) fn service(kind: &str, variable: &str) -> Option<String> {

@@ -6,8 +6,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::azure::Azure;
+use super::googleapis::GoogleApis;
 use super::s3::S3;
 use super::service;
+
+/// Debian's, of version 2: without drivers for Azure and Google.
+const DEBIANS: &str = "OCI_STORE_TEST_REGISTRY";
+/// Version 3.
+const THREE: &str = "OCI_STORE_TEST_REGISTRY3";
 
 /// A registry process, ended with the test.
 #[derive(Debug)]
@@ -38,7 +45,7 @@ impl Registry {
 
     /// Starts Docker's registry on a folder.
     pub(crate) fn dockers_on_folder(folder: &Path) -> Option<Self> {
-        Self::dockers(&on_folder(folder), "", "")
+        Some(Self::dockers(&service("registry", DEBIANS)?, &on_folder(folder), &[]))
     }
 
     /// Starts Docker's registry on a folder, where not everybody may do everything: `auth` is that part of its configuration, and
@@ -51,7 +58,8 @@ impl Registry {
                 key.display().to_string()
             )
         });
-        Self::dockers(&on_folder(folder), &format!("auth: {{{auth}}}\n"), &tls.unwrap_or_default())
+        let (auth, tls) = (format!("auth: {{{auth}}}\n"), tls.unwrap_or_default());
+        Some(Self::start(&service("registry", DEBIANS)?, &on_folder(folder), &auth, &tls, &[]))
     }
 
     /// Starts Docker's registry on a part of the test bucket.
@@ -64,11 +72,33 @@ impl Registry {
             s3.secret_key,
             format!("/{}", s3.root)
         );
-        Self::dockers(&storage, "", "")
+        Some(Self::dockers(&service("registry", DEBIANS)?, &storage, &[]))
     }
 
-    fn dockers(storage: &str, auth: &str, tls: &str) -> Option<Self> {
-        let program = service("registry", "OCI_STORE_TEST_REGISTRY")?;
+    /// Starts Docker's registry on a part of the test container. This version writes append blobs.
+    pub(crate) fn dockers_on_azure(azure: &Azure) -> Option<Self> {
+        let storage = format!(
+            "azure: {{accountname: {:?}, accountkey: {:?}, credentials: {{type: shared_key}}, container: {:?}, serviceurl: {:?}, rootdirectory: {:?}}}",
+            azure.account,
+            azure.key,
+            azure.container,
+            azure.endpoint,
+            format!("/{}/", azure.root)
+        );
+        Some(Self::dockers(&service("registry3", THREE)?, &storage, &[]))
+    }
+
+    /// Starts Docker's registry on a folder of a bucket of fake-gcs-server.
+    pub(crate) fn dockers_on_google(apis: &GoogleApis, bucket: &str, root: &str) -> Option<Self> {
+        let storage = format!("gcs: {{bucket: {bucket:?}, rootdirectory: {:?}}}", format!("/{root}/"));
+        Some(Self::dockers(&service("registry3", THREE)?, &storage, &apis.variables()))
+    }
+
+    fn dockers(program: &str, storage: &str, variables: &[(&str, String)]) -> Self {
+        Self::start(program, storage, "", "", variables)
+    }
+
+    fn start(program: &str, storage: &str, auth: &str, tls: &str, variables: &[(&str, String)]) -> Self {
         // Taken and given back: the registry cannot tell which port it took. Another process may take it in between; then the
         // registry does not start and the next one is tried.
         for _ in 0..5 {
@@ -80,10 +110,12 @@ impl Registry {
             );
             let file = tempfile::NamedTempFile::new().expect("a file can be made");
             std::fs::write(file.path(), config).expect("a file can be written");
-            let mut child = Command::new(&program)
+            let mut child = Command::new(program)
                 .arg("serve")
                 .arg(file.path())
                 .env_remove("AWS_CA_BUNDLE")
+                .env("OTEL_TRACES_EXPORTER", "none")
+                .envs(variables.iter().map(|(name, value)| (name, value)))
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -91,7 +123,7 @@ impl Registry {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(20) {
                 if TcpStream::connect(&address).is_ok() {
-                    return Some(Self { child, address });
+                    return Self { child, address };
                 }
                 if child.try_wait().expect("it can be asked").is_some() {
                     break;

@@ -17,14 +17,25 @@ pub(crate) struct S3 {
 impl S3 {
     /// Returns the test server, if there is one.
     pub(crate) fn get() -> Option<Self> {
-        let endpoint = service("s3", "OCI_STORE_TEST_S3_ENDPOINT")?;
-        let variable =
-            |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set though the endpoint is"));
+        Self::of("s3", "S3")
+    }
+
+    /// Returns the server of other make, if there is one.
+    pub(crate) fn versity() -> Option<Self> {
+        Self::of("versity", "VERSITY")
+    }
+
+    fn of(kind: &str, prefix: &str) -> Option<Self> {
+        let endpoint = service(kind, &format!("OCI_STORE_TEST_{prefix}_ENDPOINT"))?;
+        let variable = |name: &str| {
+            let name = format!("OCI_STORE_TEST_{prefix}_{name}");
+            std::env::var(&name).unwrap_or_else(|_| panic!("{name} is not set though the endpoint is"))
+        };
         Some(Self {
             endpoint,
-            bucket: variable("OCI_STORE_TEST_S3_BUCKET"),
-            access_key: variable("OCI_STORE_TEST_S3_ACCESS_KEY"),
-            secret_key: variable("OCI_STORE_TEST_S3_SECRET_KEY"),
+            bucket: variable("BUCKET"),
+            access_key: variable("ACCESS_KEY"),
+            secret_key: variable("SECRET_KEY"),
             root: unique("test"),
         })
     }
