@@ -1,9 +1,20 @@
 //! Reading what users type for places.
 
+use std::cell::OnceCell;
+
+use super::backend_args::BackendArgs;
+use super::env_vars::Env;
+use super::registry_args::RegistryArgs;
 use crate::archive::ArchivePlace;
-use crate::backend::{BucketRef, Scheme, check_bucket, is_url, parse_url};
-use crate::commands::ImagePlace;
+use crate::backend::{BackendConfig, BucketRef, Scheme, check_bucket, is_url, parse_url};
+use crate::commands::{Context, ImagePlace, RepositoryPlace};
+use crate::remote::RemoteOptions;
 use crate::ui::{CommandError, ExitStatus};
+
+/// What says that a registry is meant.
+const REGISTRY: &str = "docker://";
+/// What to write where a bucket may be meant and is not named.
+const WRITE_A_BUCKET: &str = "an image in a bucket is s3://BUCKET/NAME:TAG, gs://…, az://… or fs://…";
 
 fn usage(message: impl std::fmt::Display) -> CommandError {
     CommandError::new(ExitStatus::Usage, message.to_string())
@@ -44,6 +55,47 @@ fn agree(text: &str, scheme: Scheme, named: Option<Scheme>) -> Result<(), Comman
             Err(usage(format!("{text:?} is of {scheme}, and the command is for {named}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// What a place in a bucket or a registry needs besides its text: flags and environment.
+#[derive(Debug)]
+pub(super) struct Surroundings<'a> {
+    backend: BackendArgs,
+    registry: RegistryArgs,
+    env: &'a Env,
+    context: &'a Context,
+    /// Made once: a password on standard input can be read once.
+    options: OnceCell<RemoteOptions>,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(super) fn new(backend: BackendArgs, registry: RegistryArgs, env: &'a Env, context: &'a Context) -> Self {
+        Self { backend, registry, env, context, options: OnceCell::new() }
+    }
+
+    /// Reads a repository with its tag or digest, where only a bucket or a registry makes sense: `docker://HOST/NAME…` or
+    /// `HOST/NAME…`, `s3://BUCKET/NAME…` and the other schemes, and `BUCKET/NAME…` where the backend is known.
+    pub(super) fn repository(&self, text: &str) -> Result<RepositoryPlace, CommandError> {
+        let named = self.backend.scheme();
+        if text.starts_with(REGISTRY) || (named.is_none() && !text.contains("://")) {
+            let reference = text.parse().map_err(|error| usage(error).hint(WRITE_A_BUCKET))?;
+            return Ok(RepositoryPlace::Registry { reference, options: self.options()? });
+        }
+        let (scheme, place) = bucket_ref(text, named)?;
+        Ok(RepositoryPlace::Bucket { backend: self.backend(scheme)?, place })
+    }
+
+    fn backend(&self, scheme: Scheme) -> Result<BackendConfig, CommandError> {
+        self.backend.clone().config(scheme, self.env, self.context)
+    }
+
+    fn options(&self) -> Result<RemoteOptions, CommandError> {
+        if let Some(options) = self.options.get() {
+            return Ok(options.clone());
+        }
+        let options = self.registry.clone().options(self.env, self.context)?;
+        Ok(self.options.get_or_init(|| options).clone())
     }
 }
 

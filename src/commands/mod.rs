@@ -6,10 +6,12 @@ pub mod doctor;
 pub mod login;
 pub mod logout;
 mod outcome;
+mod place;
 pub mod pull;
 pub mod push;
 mod route;
 pub mod serve;
 mod tally;
 
-pub use context::{Context, ImagePlace, Settings};
+pub use context::{Context, Settings};
+pub use place::{ImagePlace, RepositoryPlace};
