@@ -2,6 +2,7 @@
 
 mod bridge;
 mod context;
+pub mod copy;
 pub mod doctor;
 pub mod login;
 pub mod logout;
@@ -11,7 +12,8 @@ pub mod pull;
 pub mod push;
 mod route;
 pub mod serve;
+mod source;
 mod tally;
 
 pub use context::{Context, Settings};
-pub use place::{ImagePlace, RepositoryPlace};
+pub use place::{ImagePlace, Place, RepositoryPlace};

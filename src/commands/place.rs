@@ -40,6 +40,15 @@ pub enum RepositoryPlace {
     },
 }
 
+/// Anywhere that an image can be.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In a bucket or a remote registry.
+    Repository(RepositoryPlace),
+    /// On this machine.
+    Local(ImagePlace),
+}
+
 impl RepositoryPlace {
     /// Returns the tag, if one was written.
     pub fn tag(&self) -> Option<&Tag> {
@@ -63,6 +72,32 @@ impl RepositoryPlace {
             Self::Bucket { place, .. } => place.reference(),
             Self::Registry { reference, .. } => reference.reference(),
         }
+    }
+
+    /// Returns the tag, or `latest` if none was written.
+    pub(super) fn tag_or_latest(&self) -> Tag {
+        match self {
+            Self::Bucket { place, .. } => place.tag_or_latest(),
+            Self::Registry { reference, .. } => reference.tag_or_latest(),
+        }
+    }
+
+    /// Tells whether it is in a folder of this machine, which a push makes where it is absent.
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self, Self::Bucket { backend: BackendConfig::Fs(_), .. })
+    }
+
+    /// Returns the image's name as Docker would take it, where it has a tag: that of a bucket is not part of it.
+    pub(super) fn image_name(&self) -> Option<String> {
+        let tag = match (self.tag(), self.digest()) {
+            (Some(tag), _) => tag.to_string(),
+            (None, Some(_)) => return None,
+            (None, None) => self.reference().to_string(),
+        };
+        Some(match self {
+            Self::Bucket { place, .. } => format!("{}:{tag}", place.repository),
+            Self::Registry { reference, .. } => format!("{}/{}:{tag}", reference.registry, reference.repository),
+        })
     }
 
     /// Returns the place with another tag or digest, or with none.
@@ -91,12 +126,40 @@ impl fmt::Display for RepositoryPlace {
     }
 }
 
+impl fmt::Display for ImagePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Docker(name) => write!(f, "docker-daemon:{name}"),
+            Self::Archive(place) => place.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repository(place) => place.fmt(f),
+            Self::Local(place) => place.fmt(f),
+        }
+    }
+}
+
 impl Context {
     /// Opens a repository. Whether it exists is not asked; a bucket must be there, or for [`Intent::Write`] be a folder that can
     /// be made.
     pub(super) async fn repository(
         &self,
         place: &RepositoryPlace,
+        intent: Intent,
+    ) -> Result<Arc<dyn Repository>, CommandError> {
+        self.repository_near(place, None, intent).await
+    }
+
+    /// Opens a repository to copy to. What `source` has in the same registry need not be sent.
+    pub(super) async fn repository_near(
+        &self,
+        place: &RepositoryPlace,
+        source: Option<&RepositoryPlace>,
         intent: Intent,
     ) -> Result<Arc<dyn Repository>, CommandError> {
         let because = |error: Box<dyn std::error::Error + Send + Sync>| {
@@ -108,7 +171,13 @@ impl Context {
                 Ok(Arc::new(store.repository(&place.repository)))
             }
             RepositoryPlace::Registry { reference, options } => {
-                Ok(Arc::new(remote::connect(reference, options).map_err(|error| because(error.into()))?))
+                let repository = remote::connect(reference, options).map_err(|error| because(error.into()))?;
+                Ok(Arc::new(match source {
+                    Some(RepositoryPlace::Registry { reference: near, .. }) if near.registry == reference.registry => {
+                        repository.mounting_from(near.repository.clone())
+                    }
+                    _ => repository,
+                }))
             }
         }
     }
