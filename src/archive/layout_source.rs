@@ -117,7 +117,9 @@ impl LayoutSource {
             }
             Err(error) => return Err(file_error("looking at", dir, error)),
         }
-        Self { label, path: dir.to_owned(), files: Files::Folder(dir.to_owned()), tag, survey: OnceCell::new() }.checked().await
+        Self { label, path: dir.to_owned(), files: Files::Folder(dir.to_owned()), tag, survey: OnceCell::new() }
+            .checked()
+            .await
     }
 
     async fn checked(self) -> Result<Self, Error> {

@@ -100,6 +100,13 @@ impl RepositoryPlace {
         })
     }
 
+    /// Returns the place as its tag names it, or with neither tag nor digest.
+    #[must_use]
+    pub(super) fn without_digest(&self) -> Self {
+        let tag = self.tag().cloned().map(Reference::Tag);
+        self.with_reference(tag.as_ref())
+    }
+
     /// Returns the place with another tag or digest, or with none.
     #[must_use]
     pub fn with_reference(&self, reference: Option<&Reference>) -> Self {

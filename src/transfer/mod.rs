@@ -17,7 +17,7 @@ use storage_layout::{Descriptor, Digest, Manifest, Tag};
 
 pub use copy::{Copied, CopiedBlob, CopyOptions, Image, MAX_CONFIG, copy_image, read_small};
 pub use error::Error;
-pub use platform::PlatformFilter;
+pub use platform::{PlatformFilter, platform_name};
 pub use referrers::{Referrer, cosign_tags, is_digest_tag, referrers_tag};
 pub use report::{BlobProgress, BlobStatus, Reporter};
 pub use repository::{Repository, RepositorySource, RepositoryTarget};
@@ -65,7 +65,10 @@ pub trait Target: Send + Sync {
     /// [`Error::Invalid`] where [`Target::takes_referrers`] says that there can be none.
     async fn put_referrer(&self, manifest: &Manifest, tag: Option<&Tag>) -> Result<(), Error> {
         let _ = tag;
-        Err(Error::Invalid(format!("{} is attached to the image, and nothing can be attached there", manifest.digest())))
+        Err(Error::Invalid(format!(
+            "{} is attached to the image, and nothing can be attached there",
+            manifest.digest()
+        )))
     }
 
     /// Tells what [`Target::has_blob`] would, and changes nothing.

@@ -114,7 +114,9 @@ pub(super) async fn gather(source: &dyn Source, subjects: Vec<Digest>) -> Result
 async fn read(source: &dyn Source, subject: &Digest, referrer: Referrer) -> Result<Option<Attached>, Error> {
     let digest = &referrer.descriptor.digest;
     let manifest = source.manifest(&referrer.descriptor).await.map_err(|error| match error {
-        error if error.is_not_found() => Error::NotFound(format!("{digest} is listed as referring to {subject}, and is not there")),
+        error if error.is_not_found() => {
+            Error::NotFound(format!("{digest} is listed as referring to {subject}, and is not there"))
+        }
         error => error,
     })?;
     // Whoever lists may be wrong; the manifest says itself what it refers to.

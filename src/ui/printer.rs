@@ -74,13 +74,18 @@ impl Printer {
         }
     }
 
+    /// Writes a result for people, which may quote what came from elsewhere.
+    pub fn text(&self, lines: &str) {
+        self.result(&printable(lines));
+    }
+
     /// Writes the result as one JSON document.
     ///
     /// # Errors
     /// If it cannot be one.
     pub fn document(&self, document: &impl serde::Serialize) -> Result<(), CommandError> {
-        let text = serde_json::to_string(document)
-            .map_err(|error| CommandError::because("cannot write the result", error))?;
+        let text =
+            serde_json::to_string(document).map_err(|error| CommandError::because("cannot write the result", error))?;
         self.result(&text);
         Ok(())
     }

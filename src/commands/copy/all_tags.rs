@@ -35,9 +35,7 @@ pub(super) async fn run(
     let (total, mut outcomes, mut failed) = (tags.len(), Vec::new(), Vec::new());
     for tag in tags {
         let begun = Instant::now();
-        let of = |place: &RepositoryPlace| {
-            Place::Repository(place.with_reference(Some(&Reference::Tag(tag.clone()))))
-        };
+        let of = |place: &RepositoryPlace| Place::Repository(place.with_reference(Some(&Reference::Tag(tag.clone()))));
         let (from, to) = (of(source), of(target));
         match copy(&from, &to, options, context).await {
             Ok(copied) => {

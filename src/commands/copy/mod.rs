@@ -1,17 +1,23 @@
 //! `copy`: an image goes from any place to any other.
 
 mod all_tags;
+mod pull;
 mod target;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
+use storage_layout::Manifest;
+
 use super::outcome::Outcome;
-use super::{Context, ImagePlace, Place, RepositoryPlace, pull, push};
+use super::pull as bucket_pull;
+use super::{Context, ImagePlace, Place, RepositoryPlace, push};
 use crate::docker::Transport;
 use crate::transfer::{BlobStatus, Copied, Image, PlatformFilter, Source};
 use crate::ui::{Bytes, CommandError, ExitStatus};
 use target::TargetEnd;
+
+pub use pull::{PullRequest, pull};
 
 /// What to copy, and where to.
 #[derive(Debug)]
@@ -55,14 +61,18 @@ pub async fn run(request: Request, context: &Context) -> Result<ExitStatus, Comm
         (Place::Repository(source), Place::Repository(target)) if all_tags => {
             all_tags::run(&source, &target, &options, context).await
         }
-        _ if all_tags => Err(CommandError::new(ExitStatus::Usage, "--all-tags copies from a repository to a repository")
-            .hint("a repository is in a bucket, s3://BUCKET/NAME, or in a registry, docker://HOST/NAME")),
+        _ if all_tags => {
+            Err(CommandError::new(ExitStatus::Usage, "--all-tags copies from a repository to a repository")
+                .hint("a repository is in a bucket, s3://BUCKET/NAME, or in a registry, docker://HOST/NAME"))
+        }
         // Between a daemon and a bucket there are better ways than an archive.
-        (Place::Local(image @ ImagePlace::Docker(_)), Place::Repository(RepositoryPlace::Bucket { backend, place }))
-            if !options.dry_run =>
-        {
+        (
+            Place::Local(image @ ImagePlace::Docker(_)),
+            Place::Repository(RepositoryPlace::Bucket { backend, place }),
+        ) if !options.dry_run => {
             let platforms = options.platforms;
-            push::run(push::Request { backend, place, image: Some(image), platforms, digestfile }, context).await?;
+            let request = push::Request { backend, place, image: Some(image), platforms, digestfile };
+            Box::pin(push::run(request, context)).await?;
             Ok(ExitStatus::Ok)
         }
         (Place::Repository(source @ RepositoryPlace::Bucket { .. }), Place::Local(image @ ImagePlace::Docker(_)))
@@ -74,7 +84,8 @@ pub async fn run(request: Request, context: &Context) -> Result<ExitStatus, Comm
             }
             let RepositoryPlace::Bucket { backend, place } = source else { unreachable!("it was matched") };
             let platforms = options.platforms;
-            pull::run(pull::Request { backend, place, image: Some(image), platforms, digestfile }, context).await?;
+            let request = bucket_pull::Request { backend, place, image: Some(image), platforms, digestfile };
+            Box::pin(bucket_pull::run(request, context)).await?;
             Ok(ExitStatus::Ok)
         }
         (source, target) => {
@@ -106,15 +117,19 @@ pub(super) async fn copy(
     context: &Context,
 ) -> Result<Copied, CommandError> {
     let attempted = format!("cannot copy {source} to {target}");
-    let work = context.unless_stopped(format!("copying {source} to {target}"), async {
-        let from = context.source(source).await?;
-        let to = TargetEnd::open(target, source, options.dry_run, context).await?;
-        let copied = between(from.as_ref(), &to, target, options, &attempted, context).await;
-        // On every way out: what was begun in a bucket is aborted.
-        to.settle().await;
-        let copied = copied?;
-        if options.dry_run { Ok(copied) } else { to.finish(copied, &attempted).await }
-    });
+    // Both ends together are large.
+    let work = context.unless_stopped(
+        format!("copying {source} to {target}"),
+        Box::pin(async {
+            let from = context.source(source).await?;
+            let to = TargetEnd::open(target, source, options.dry_run, context).await?;
+            let copied = between(from.as_ref(), &to, target, options, &attempted, context).await;
+            // On every way out: what was begun in a bucket is aborted.
+            to.settle().await;
+            let copied = copied?;
+            if options.dry_run { Ok(copied) } else { to.finish(copied, &attempted).await }
+        }),
+    );
     work.await
 }
 
@@ -162,7 +177,7 @@ async fn between(
 fn refuse_loss(image: &Image, target: &Place, attempted: &str) -> Result<(), CommandError> {
     let kinds: Vec<String> = image
         .referrers()
-        .map(|manifest| manifest.referrer_descriptor())
+        .map(Manifest::referrer_descriptor)
         .map(|found| format!("{} ({})", found.digest, found.artifact_type.unwrap_or(found.media_type)))
         .collect();
     if kinds.is_empty() {

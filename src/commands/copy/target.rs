@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use storage_layout::Manifest;
 
-use crate::commands::{Context, ImagePlace, Place, RepositoryPlace};
 use crate::archive::{self, ArchivePlace, Spool, TargetOptions};
 use crate::backend::Intent;
+use crate::commands::{Context, ImagePlace, Place, RepositoryPlace};
 use crate::docker::{DockerEngine, LocalImage};
 use crate::transfer::{Copied, PlatformFilter, Repository, RepositoryTarget, Target};
 use crate::ui::{CommandError, ExitStatus};
@@ -152,7 +152,8 @@ impl Daemon {
         }
         // The daemon's word is not enough: the name must stand for this image.
         let (name, digest) = (&self.name, copied.root.digest());
-        let message = format!("{attempted}: after loading it, {name} is {} in the Docker daemon, not {digest}", loaded.id);
+        let message =
+            format!("{attempted}: after loading it, {name} is {} in the Docker daemon, not {digest}", loaded.id);
         Err(CommandError::new(ExitStatus::Docker, message))
     }
 }
