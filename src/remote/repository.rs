@@ -219,18 +219,7 @@ impl transfer::Repository for RemoteRepository {
     }
 
     async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, transfer::Error> {
-        let attempted = format!("looking for {digest} in {}/{}", self.registry.name(), self.name);
-        let path = format!("{}/blobs/{digest}", self.name);
-        match self.registry.send(Method::HEAD, &path, &attempted, |request| request).await {
-            // What reqwest calls the content's length is that of the body, which an answer to HEAD has not.
-            Ok(answer) => {
-                let length = answer.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
-                let missing = || Error::Unexpected { attempted, problem: "the answer says no length".to_owned() };
-                Ok(Some(length.ok_or_else(missing)?))
-            }
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.size_of_blob(digest).await?)
     }
 
     async fn get_blob(&self, descriptor: &Descriptor) -> Result<ByteStream, transfer::Error> {
