@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use storage_layout::{Descriptor, Digest, Manifest, Tag};
+use storage_layout::{Descriptor, Digest, Manifest, Tag, media_type};
 
 use super::layout_source::{LayoutSource, REF_NAME};
 use crate::transfer::{Error, Referrer, Source, is_digest_tag};
@@ -26,7 +26,6 @@ impl Survey {
         let mut seen = HashSet::new();
         for entry in entries {
             let name = entry.annotations.get(REF_NAME).filter(|name| is_digest_tag(name));
-            // An entry whose manifest is elsewhere says nothing.
             let Some(manifest) = there(source, entry).await? else { continue };
             if let Some((tag, subject)) = name.and_then(|name| subject_of_tag(name)) {
                 survey.add(subject, Referrer { descriptor: manifest.descriptor(), tag: Some(tag) });
@@ -74,7 +73,11 @@ impl Survey {
     }
 }
 
+/// Returns an entry's manifest. What is elsewhere, and what is no manifest that we know, refers to nothing.
 async fn there(source: &LayoutSource, entry: &Descriptor) -> Result<Option<Manifest>, Error> {
+    if !media_type::is_image(&entry.media_type) && !media_type::is_index(&entry.media_type) {
+        return Ok(None);
+    }
     match source.manifest(entry).await {
         Ok(manifest) => Ok(Some(manifest)),
         Err(error) if error.is_not_found() => Ok(None),

@@ -90,7 +90,7 @@ pub(super) struct ManifestArgs {
     #[command(subcommand)]
     command: Option<ManifestCommand>,
     #[command(flatten)]
-    get: Option<ManifestGetArgs>,
+    get: ManifestGetArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -107,7 +107,7 @@ enum ManifestCommand {
 struct ManifestGetArgs {
     /// The image, as `inspect` takes it
     #[arg(value_name = "PLACE")]
-    place: String,
+    place: Option<String>,
     /// Shows the index, and behind it the manifest for one platform
     #[arg(long)]
     resolve: bool,
@@ -245,22 +245,24 @@ impl ConfigArgs {
 impl ManifestArgs {
     pub(super) async fn run(self, given: Given<'_>) -> Result<(), CommandError> {
         let context = given.context;
-        match (self.command, self.get) {
-            (Some(ManifestCommand::Get(get)), _) | (None, Some(get)) => {
-                let place = given.with(get.registry).image(&get.place)?;
+        match self.command.unwrap_or(ManifestCommand::Get(self.get)) {
+            ManifestCommand::Get(get) => {
+                let place = get.place.ok_or_else(|| {
+                    CommandError::new(ExitStatus::Usage, "manifest is told no image")
+                        .hint("write manifest HOST/NAME:TAG, or manifest get, put or delete")
+                })?;
+                let place = given.with(get.registry).image(&place)?;
                 let request = manifest::GetRequest { place, resolve: get.resolve, platform: get.platform };
                 manifest::get(request, context).await
             }
-            (Some(ManifestCommand::Put(put)), _) => {
+            ManifestCommand::Put(put) => {
                 let place = given.with(put.registry).named_repository(&put.place)?;
                 let request = manifest::PutRequest { place, file: put.file, media_type: put.media_type };
                 manifest::put(request, context).await
             }
-            (Some(ManifestCommand::Delete(delete)), _) => {
+            ManifestCommand::Delete(delete) => {
                 manifest::delete(given.with(delete.registry).named_repository(&delete.place)?, context).await
             }
-            (None, None) => Err(CommandError::new(ExitStatus::Usage, "manifest is told no image")
-                .hint("write manifest HOST/NAME:TAG, or manifest get, put or delete")),
         }
     }
 }

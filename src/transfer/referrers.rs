@@ -115,7 +115,7 @@ async fn read(source: &dyn Source, subject: &Digest, referrer: Referrer) -> Resu
     let digest = &referrer.descriptor.digest;
     let manifest = source.manifest(&referrer.descriptor).await.map_err(|error| match error {
         error if error.is_not_found() => {
-            Error::NotFound(format!("{digest} is listed as referring to {subject}, and is not there"))
+            Error::Invalid(format!("{digest} is listed as referring to {subject}, and is not there"))
         }
         error => error,
     })?;
