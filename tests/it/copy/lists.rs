@@ -101,9 +101,7 @@ fn blobs_are_stored_once_and_read_back_verified() {
         world.run(&format!("blob get {repository}:v1")).failed(2, "names no blob");
     }
     // Damaged in the bucket.
-    let hex = digest.hex();
-    let data = world.path().join(format!("bucket/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]));
-    fs::write(data, "cOntent").unwrap();
+    fs::write(world.blob(digest.as_str()), "cOntent").unwrap();
     world.run(&format!("blob get fs://bucket/list/app@{digest} -o damaged")).failed(13, "damaged");
     assert!(!world.path().join("damaged").exists());
 }

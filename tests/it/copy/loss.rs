@@ -1,16 +1,9 @@
 //! Sources that are damaged or lie: the target then shows nothing.
 
 use std::fs;
-use std::path::PathBuf;
 
 use super::World;
 use crate::support::image::oci_index;
-
-/// Returns the file of a blob in the folder bucket.
-fn blob(world: &World, digest: &str) -> PathBuf {
-    let hex = digest.trim_start_matches("sha256:");
-    world.path().join(format!("bucket/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
-}
 
 #[test]
 fn a_source_that_is_not_whole_leaves_nothing_at_the_target() {
@@ -31,11 +24,11 @@ fn a_source_that_is_not_whole_leaves_nothing_at_the_target() {
         }),
     ];
     for damaged in [layer, &index.images[1]] {
-        let whole = fs::read(blob(&world, damaged)).unwrap();
+        let whole = fs::read(world.blob(damaged)).unwrap();
         for (what, damage) in &damages {
             match damage(&whole) {
-                Some(bytes) => fs::write(blob(&world, damaged), bytes).unwrap(),
-                None => fs::remove_file(blob(&world, damaged)).unwrap(),
+                Some(bytes) => fs::write(world.blob(damaged), bytes).unwrap(),
+                None => fs::remove_file(world.blob(damaged)).unwrap(),
             }
             for target in [
                 format!("{}:v1", world.registry("loss")),
@@ -52,7 +45,7 @@ fn a_source_that_is_not_whole_leaves_nothing_at_the_target() {
                 let expected = if target == "oci:loss" && world.path().join("loss").exists() { 13 } else { 10 };
                 assert_eq!(code, Some(expected), "{damaged} {what}, {target}");
             }
-            fs::write(blob(&world, damaged), &whole).unwrap();
+            fs::write(world.blob(damaged), &whole).unwrap();
         }
     }
     // What the failed copies left does not stand in the way.
@@ -69,7 +62,7 @@ fn a_copy_that_fails_leaves_the_old_image() {
     let image = world.image(&[900]);
     world.run(&format!("copy {image} fs://bucket/new:v1")).line();
     let layer = world.json("manifest fs://bucket/new:v1")["manifest"]["layers"][0]["digest"].clone();
-    fs::remove_file(blob(&world, layer.as_str().unwrap())).unwrap();
+    fs::remove_file(world.blob(layer.as_str().unwrap())).unwrap();
     let target = format!("{}:v1", world.registry("old"));
     world.run(&format!("copy fs://bucket/new:v1 {target}")).failed(13, "the image is not whole");
     assert_eq!(world.json(&format!("manifest {target}"))["digest"], old.as_str());

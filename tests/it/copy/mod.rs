@@ -5,7 +5,7 @@ mod loss;
 mod matrix;
 mod referrers;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::docker::{Docker, LoadedImage};
@@ -70,6 +70,13 @@ impl World {
         let archive = docker_save("app:v1", &self.s3.root, layers);
         std::fs::write(self.path().join("image.tar"), archive).expect("a file can be written");
         "docker-archive:image.tar"
+    }
+
+    /// Returns the file of a blob in the folder `bucket`.
+    fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").expect("a digest");
+        let root = self.path().join("bucket").join(&self.s3.root);
+        root.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
     }
 
     /// Has the daemon load a file, and returns what it says. The image goes again.

@@ -123,8 +123,10 @@ fn what_cannot_hold_it_refuses_and_names_the_flag() {
             refused.stderr.contains("--no-referrers") && refused.stderr.contains("application/x.scan"),
             "{refused:#?}"
         );
-        assert!(!world.path().join("lost.tar").exists());
+        let file = world.path().join("lost.tar");
+        assert!(!file.exists());
         world.run(&format!("{line} --no-referrers")).line();
+        drop(std::fs::remove_file(file));
     }
     // A pull brings the image; nobody expects more of it.
     world.run(&format!("pull {source} -i docker-archive:pulled.tar --platform linux/amd64")).line();
