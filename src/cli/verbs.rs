@@ -254,7 +254,7 @@ impl PullArgs {
         if place::is_of_registry(&self.reference, given.backend.scheme()) {
             return copy::pull(self.of_registry(given)?, context).await;
         }
-        pull::run(self.request(given.backend, given.env, context)?, context).await
+        Box::pin(pull::run(self.request(given.backend, given.env, context)?, context)).await
     }
 
     fn of_registry(self, given: Given<'_>) -> Result<copy::PullRequest, CommandError> {

@@ -9,7 +9,7 @@ use storage_layout::{Descriptor, Digest, Manifest, Platform};
 
 use super::manifest::missing;
 use super::{Context, Place};
-use crate::transfer::{Error, Image, MAX_CONFIG, Referrer, Source, platform_name, read_small};
+use crate::transfer::{Error, Image, MAX_CONFIG, Source, platform_name, read_small};
 use crate::ui::{CommandError, Format};
 
 /// What refers to what refers to an image: more levels than this are not shown.
@@ -110,26 +110,30 @@ pub async fn run(place: Place, context: &Context) -> Result<(), CommandError> {
 
 async fn inspect(place: &Place, source: &dyn Source) -> Result<Inspected, Error> {
     let root = source.root().await?;
-    let content_size = match Image::below(source, root.clone(), &[]).await {
-        Ok(image) => Some(image.blobs().iter().map(|blob| blob.size).sum()),
+    let (image, content_size) = match Image::below(source, root.clone(), &[]).await {
+        Ok(image) => {
+            let size = image.blobs().iter().map(|blob| blob.size).sum();
+            (image, Some(size))
+        }
         // An index may name manifests that nobody pushed.
-        Err(Error::Invalid(_)) => None,
+        Err(Error::Invalid(_)) => (Image::alone(root.clone()), None),
         Err(error) => return Err(error),
     };
+    let image = image.with_referrers(source).await?;
     let mut images = Vec::new();
-    if root.is_index() {
-        for descriptor in root.manifests().iter().filter(|found| !found.annotations.contains_key(ATTESTED)) {
-            let attests = |other: &&Descriptor| {
-                other.annotations.get(ATTESTED).is_some_and(|digest| *digest == descriptor.digest.to_string())
-            };
-            let attestations = root.manifests().iter().filter(attests).map(|found| found.digest.clone()).collect();
-            images.push(image(source, descriptor, None, attestations).await?);
+    for descriptor in root.manifests().iter().filter(|found| !found.annotations.contains_key(ATTESTED)) {
+        let mut shown = InspectedImage::of(descriptor);
+        shown.attestations = attestations(&root, &descriptor.digest);
+        shown.referrers = referrers(&image, &descriptor.digest, 0);
+        if let Some(manifest) = image.children().iter().find(|child| *child.digest() == descriptor.digest) {
+            shown.fill(source, manifest).await?;
         }
-    } else {
-        // What refers to it is told with the root.
-        let mut only = image(source, &root.descriptor(), Some(root.clone()), Vec::new()).await?;
-        only.referrers = Vec::new();
-        images.push(only);
+        images.push(shown);
+    }
+    if !root.is_index() {
+        let mut shown = InspectedImage::of(&root.descriptor());
+        shown.fill(source, &root).await?;
+        images.push(shown);
     }
     Ok(Inspected {
         reference: place.to_string(),
@@ -138,72 +142,73 @@ async fn inspect(place: &Place, source: &dyn Source) -> Result<Inspected, Error>
         size: root.size(),
         content_size,
         images,
-        referrers: Box::pin(referrers(source, root.digest(), 0)).await?,
+        referrers: referrers(&image, root.digest(), 0),
     })
 }
 
-async fn image(
-    source: &dyn Source,
-    descriptor: &Descriptor,
-    known: Option<Manifest>,
-    attestations: Vec<Digest>,
-) -> Result<InspectedImage, Error> {
-    let mut shown = InspectedImage {
-        digest: descriptor.digest.clone(),
-        media_type: descriptor.media_type.clone(),
-        platform: descriptor.platform.as_ref().map(platform_name),
-        artifact_type: descriptor.artifact_type.clone(),
-        created: None,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        config: None,
-        layers: Vec::new(),
-        attestations,
-        referrers: Box::pin(referrers(source, &descriptor.digest, 0)).await?,
-    };
-    let manifest = match known {
-        Some(manifest) => manifest,
-        None => match source.manifest(descriptor).await {
-            Ok(manifest) => manifest,
-            Err(error) if error.is_not_found() => return Ok(shown),
-            Err(error) => return Err(error),
-        },
-    };
-    let about = manifest.referrer_descriptor();
-    shown.annotations = about.annotations;
-    shown.layers = manifest.layers().to_vec();
-    shown.config = manifest.config().cloned();
-    let Some(config) = manifest.config() else { return Ok(shown) };
-    if !is_image_config(&config.media_type) {
-        shown.artifact_type = about.artifact_type;
-        return Ok(shown);
+fn attestations(index: &Manifest, image: &Digest) -> Vec<Digest> {
+    let attests = |found: &&Descriptor| found.annotations.get(ATTESTED).is_some_and(|digest| digest == image.as_str());
+    index.manifests().iter().filter(attests).map(|found| found.digest.clone()).collect()
+}
+
+fn referrers(image: &Image, subject: &Digest, depth: usize) -> Vec<Node> {
+    if depth == MAX_DEPTH {
+        return Vec::new();
     }
-    let bytes = read_small(source, config, MAX_CONFIG).await?;
-    // A config that is not what its type says is shown by its descriptor alone.
-    let config: Config = serde_json::from_slice(&bytes).unwrap_or_default();
-    shown.created = config.created;
-    shown.labels = config.execution.and_then(|execution| execution.labels).unwrap_or_default();
-    shown.platform = shown.platform.or_else(|| config.platform.as_ref().map(platform_name));
-    Ok(shown)
+    let attached = image.attached().iter().filter(|attached| attached.subject == *subject);
+    attached
+        .map(|attached| {
+            let about = attached.manifest.referrer_descriptor();
+            Node {
+                artifact_type: about.artifact_type.unwrap_or(about.media_type),
+                tag: attached.tag.clone().map(String::from),
+                annotations: about.annotations,
+                referrers: referrers(image, &about.digest, depth + 1),
+                digest: about.digest,
+            }
+        })
+        .collect()
+}
+
+impl InspectedImage {
+    /// Tells what the descriptor alone says.
+    fn of(descriptor: &Descriptor) -> Self {
+        Self {
+            digest: descriptor.digest.clone(),
+            media_type: descriptor.media_type.clone(),
+            platform: descriptor.platform.as_ref().map(platform_name),
+            artifact_type: descriptor.artifact_type.clone(),
+            created: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            config: None,
+            layers: Vec::new(),
+            attestations: Vec::new(),
+            referrers: Vec::new(),
+        }
+    }
+
+    /// Adds what the manifest and the config say.
+    async fn fill(&mut self, source: &dyn Source, manifest: &Manifest) -> Result<(), Error> {
+        let about = manifest.referrer_descriptor();
+        self.annotations = about.annotations;
+        self.layers = manifest.layers().to_vec();
+        self.config = manifest.config().cloned();
+        let Some(config) = manifest.config() else { return Ok(()) };
+        if !is_image_config(&config.media_type) {
+            self.artifact_type = about.artifact_type;
+            return Ok(());
+        }
+        let bytes = read_small(source, config, MAX_CONFIG).await?;
+        // A config that is not what its type says is shown by its descriptor alone.
+        let config: Config = serde_json::from_slice(&bytes).unwrap_or_default();
+        self.created = config.created;
+        self.labels = config.execution.and_then(|execution| execution.labels).unwrap_or_default();
+        self.platform = self.platform.take().or_else(|| config.platform.as_ref().map(platform_name));
+        Ok(())
+    }
 }
 
 fn is_image_config(media_type: &str) -> bool {
     matches!(media_type, storage_layout::media_type::OCI_CONFIG | storage_layout::media_type::DOCKER_CONFIG)
-}
-
-async fn referrers(source: &dyn Source, subject: &Digest, depth: usize) -> Result<Vec<Node>, Error> {
-    if depth == MAX_DEPTH {
-        return Ok(Vec::new());
-    }
-    let mut nodes = Vec::new();
-    for Referrer { descriptor, tag } in source.referrers(subject).await? {
-        nodes.push(Node {
-            artifact_type: descriptor.artifact_type.unwrap_or(descriptor.media_type),
-            tag: tag.map(String::from),
-            annotations: descriptor.annotations,
-            referrers: Box::pin(referrers(source, &descriptor.digest, depth + 1)).await?,
-            digest: descriptor.digest,
-        });
-    }
-    Ok(nodes)
 }

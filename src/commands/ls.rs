@@ -1,5 +1,7 @@
 //! `ls`: what a registry, a bucket or a repository holds.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use storage_layout::{Digest, Reference, RepositoryName, Tag};
@@ -7,7 +9,7 @@ use storage_layout::{Digest, Reference, RepositoryName, Tag};
 use super::{Context, RepositoryPlace, tags};
 use crate::backend::{BackendConfig, Intent};
 use crate::remote::{RegistryName, RemoteOptions, RemoteRegistry};
-use crate::transfer::{Error, Image, RepositorySource};
+use crate::transfer::{Error, Image, RepositorySource, Source};
 use crate::ui::{Bytes, CommandError, Format};
 
 /// What to list.
@@ -104,7 +106,7 @@ async fn list_tags(place: &RepositoryPlace, context: &Context) -> Result<(), Com
     let work = context.unless_stopped(format!("listing {place}"), async {
         let repository = context.repository(place, Intent::Read).await?;
         let entries = futures::stream::iter(names).map(|tag| {
-            let source = RepositorySource::new(repository.clone(), Reference::Tag(tag.clone()));
+            let source = RepositorySource::new(Arc::clone(&repository), Reference::Tag(tag.clone()));
             async move { entry(&source, tag).await }
         });
         let entries = entries.buffered(context.settings.jobs).try_collect::<Vec<_>>().await;
@@ -124,7 +126,6 @@ async fn list_tags(place: &RepositoryPlace, context: &Context) -> Result<(), Com
 }
 
 async fn entry(source: &RepositorySource, tag: Tag) -> Result<Option<TagEntry>, Error> {
-    use crate::transfer::Source as _;
     let root = match source.root().await {
         Ok(root) => root,
         Err(error) if error.is_not_found() => return Ok(None),

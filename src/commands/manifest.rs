@@ -47,7 +47,7 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    resolved: Option<Box<Shown>>,
+    resolved: Option<Box<Self>>,
 }
 
 impl Shown {

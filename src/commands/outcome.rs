@@ -71,7 +71,7 @@ impl Outcome {
     }
 
     /// Says that nothing was done: it is told what would be.
-    pub(super) fn as_dry_run(mut self, dry_run: bool) -> Self {
+    pub(super) fn with_dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
     }

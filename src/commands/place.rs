@@ -42,6 +42,7 @@ pub enum RepositoryPlace {
 
 /// Anywhere that an image can be.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a command has one or two of them")]
 pub enum Place {
     /// In a bucket or a remote registry.
     Repository(RepositoryPlace),

@@ -95,6 +95,11 @@ impl Image {
         Ok(Self { root, children, attached: Vec::new() })
     }
 
+    /// Returns a manifest as an image by itself, whatever is below it.
+    pub fn alone(root: Manifest) -> Self {
+        Self { root, children: Vec::new(), attached: Vec::new() }
+    }
+
     /// Finds what is attached to the image, to the manifests of an index too, and to what is attached.
     ///
     /// # Errors
@@ -116,9 +121,9 @@ impl Image {
         &self.children
     }
 
-    /// Returns the manifests that are attached.
-    pub fn referrers(&self) -> impl Iterator<Item = &Manifest> {
-        self.attached.iter().map(|attached| &attached.manifest)
+    /// Returns what is attached: what is attached to that in turn comes after it.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
     }
 
     /// Returns all configs and layers that belong to it, each once; not those that are legally elsewhere.
@@ -155,7 +160,7 @@ impl Image {
         for manifest in &self.children {
             target.put_manifest(manifest).await?;
         }
-        for Attached { manifest, tag, children } in &self.attached {
+        for Attached { manifest, tag, children, .. } in &self.attached {
             for child in children {
                 target.put_manifest(child).await?;
             }
@@ -183,7 +188,7 @@ impl Image {
             .buffered(jobs.max(1))
             .try_collect()
             .await?;
-        let referrers = self.referrers().map(Manifest::referrer_descriptor).collect();
+        let referrers = self.attached.iter().map(|attached| attached.manifest.referrer_descriptor()).collect();
         Ok(Copied { root: self.root.clone(), blobs, referrers })
     }
 }

@@ -31,9 +31,13 @@ pub struct Referrer {
 
 /// A manifest that is attached to what is copied, with all that it needs.
 #[derive(Clone, Debug)]
-pub(super) struct Attached {
-    pub(super) manifest: Manifest,
-    pub(super) tag: Option<Tag>,
+pub struct Attached {
+    /// What it is attached to.
+    pub subject: Digest,
+    /// What is attached.
+    pub manifest: Manifest,
+    /// The tag by which it is found, if it does not name its subject.
+    pub tag: Option<Tag>,
     /// The manifests below it, if it is an index: children before their parents.
     pub(super) children: Vec<Manifest>,
 }
@@ -125,7 +129,7 @@ async fn read(source: &dyn Source, subject: &Digest, referrer: Referrer) -> Resu
         return Ok(None);
     }
     let children = super::copy::walk(source, &manifest).await?;
-    Ok(Some(Attached { manifest, tag: referrer.tag, children }))
+    Ok(Some(Attached { subject: subject.clone(), manifest, tag: referrer.tag, children }))
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@ mod target;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use storage_layout::Manifest;
-
 use super::outcome::Outcome;
 use super::pull as bucket_pull;
 use super::{Context, ImagePlace, Place, RepositoryPlace, push};
@@ -106,7 +104,7 @@ fn outcome(source: &Place, target: &Place, copied: &Copied, options: &Options, b
     };
     Outcome::new(named, &copied.root, transport, &copied.blobs, begun)
         .with_referrers(&copied.referrers)
-        .as_dry_run(options.dry_run)
+        .with_dry_run(options.dry_run)
 }
 
 /// Copies one image, or tells what would be copied.
@@ -175,9 +173,8 @@ async fn between(
 
 /// A loss is an error: who copies an image with its signatures counts on them.
 fn refuse_loss(image: &Image, target: &Place, attempted: &str) -> Result<(), CommandError> {
-    let kinds: Vec<String> = image
-        .referrers()
-        .map(Manifest::referrer_descriptor)
+    let descriptors = image.attached().iter().map(|attached| attached.manifest.referrer_descriptor());
+    let kinds: Vec<String> = descriptors
         .map(|found| format!("{} ({})", found.digest, found.artifact_type.unwrap_or(found.media_type)))
         .collect();
     if kinds.is_empty() {
