@@ -147,9 +147,9 @@ pub(super) struct PullArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "image")]
     path: Option<PathBuf>,
     #[command(flatten)]
-    registry: RegistryArgs,
-    #[command(flatten)]
     common: CommonArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// What `push` and `pull` both take.
