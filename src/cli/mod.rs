@@ -123,7 +123,7 @@ pub fn main() -> ExitCode {
         let watcher = tokio::spawn(watch_signals(cancel.clone(), printer.clone()));
         let context =
             Context { printer: printer.clone(), reporter: ui::reporter(&printer), cancel, settings: global.settings };
-        let result = dispatch(cli.command, &env, &context).await;
+        let result = Box::pin(dispatch(cli.command, &env, &context)).await;
         watcher.abort();
         drop(context);
         match result {

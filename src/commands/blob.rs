@@ -93,9 +93,10 @@ async fn verified(mut body: ByteStream, descriptor: &Descriptor, mut writer: Fil
 /// If the file cannot be read or the repository does not take it.
 pub async fn put(place: RepositoryPlace, file: PathBuf, context: &Context) -> Result<(), CommandError> {
     let attempted = format!("cannot store a blob at {place}");
-    let work = context.unless_stopped(format!("storing a blob at {place}"), async {
+    let stopped = || format!("storing a blob at {place}");
+    let because = |error| CommandError::because(attempted.clone(), error);
+    let prepared = context.unless_stopped(stopped(), async {
         let of_file = |error| CommandError::because(format!("{attempted}: reading {}", file.display()), error);
-        let because = |error| CommandError::because(attempted.clone(), error);
         let algorithm = place.digest().map_or(Algorithm::default(), Digest::algorithm);
         let (spool, descriptor) = measured(&file, algorithm, &context.settings.spool_dir).await.map_err(of_file)?;
         if let Some(named) = place.digest()
@@ -104,19 +105,22 @@ pub async fn put(place: RepositoryPlace, file: PathBuf, context: &Context) -> Re
             let message = format!("{attempted}: the digest of {} is {}", file.display(), descriptor.digest);
             return Err(CommandError::new(ExitStatus::Integrity, message));
         }
-        let repository = context.repository(&place, Intent::Write).await?;
-        let status = if repository.has_blob(&descriptor).await.map_err(because)? {
-            BlobStatus::Exists
-        } else {
-            let stored = repository.put_blob(&descriptor, ReaderStream::with_capacity(spool, PIECE).boxed()).await;
-            repository.settle().await;
-            stored.map_err(because)?;
-            BlobStatus::Sent
-        };
-        let reference = place.with_reference(None).to_string();
-        Ok(Stored { reference, digest: descriptor.digest, size: descriptor.size, status })
+        Ok((context.repository(&place, Intent::Write).await?, spool, descriptor))
     });
-    let stored = work.await?;
+    let (repository, spool, descriptor) = prepared.await?;
+    let stored = context.unless_stopped(stopped(), async {
+        if repository.has_blob(&descriptor).await.map_err(because)? {
+            return Ok(BlobStatus::Exists);
+        }
+        let body = ReaderStream::with_capacity(spool, PIECE).boxed();
+        repository.put_blob(&descriptor, body).await.map_err(because)?;
+        Ok(BlobStatus::Sent)
+    });
+    let status = stored.await;
+    // On every way out: what was begun in a bucket is aborted.
+    repository.settle().await;
+    let reference = place.with_reference(None).to_string();
+    let stored = Stored { reference, digest: descriptor.digest, size: descriptor.size, status: status? };
     if context.printer.format() == Format::Json {
         return context.printer.document(&stored);
     }

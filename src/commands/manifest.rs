@@ -193,7 +193,6 @@ pub async fn put(request: PutRequest, context: &Context) -> Result<(), CommandEr
     let work = context.unless_stopped(format!("storing a manifest at {place}"), async {
         let repository = context.repository(&place, Intent::Write).await?;
         let stored = repository.put_manifest(&manifest, &tags).await;
-        repository.settle().await;
         stored.map_err(|error| CommandError::because(attempted.clone(), error))
     });
     work.await?;

@@ -115,20 +115,25 @@ pub(super) async fn copy(
     context: &Context,
 ) -> Result<Copied, CommandError> {
     let attempted = format!("cannot copy {source} to {target}");
-    // Both ends together are large.
-    let work = context.unless_stopped(
-        format!("copying {source} to {target}"),
+    let stopped = || format!("copying {source} to {target}");
+    // Both ends together make a large future.
+    let ends = context.unless_stopped(
+        stopped(),
         Box::pin(async {
             let from = context.source(source).await?;
-            let to = TargetEnd::open(target, source, options.dry_run, context).await?;
-            let copied = between(from.as_ref(), &to, target, options, &attempted, context).await;
-            // On every way out: what was begun in a bucket is aborted.
-            to.settle().await;
-            let copied = copied?;
-            if options.dry_run { Ok(copied) } else { to.finish(copied, &attempted).await }
+            Ok((from, TargetEnd::open(target, source, options.dry_run, context).await?))
         }),
     );
-    work.await
+    let (from, to) = ends.await?;
+    let work = between(from.as_ref(), &to, target, options, &attempted, context);
+    let copied = context.unless_stopped(stopped(), Box::pin(work)).await;
+    // On every way out: what was begun in a bucket is aborted.
+    to.settle().await;
+    let copied = copied?;
+    if options.dry_run {
+        return Ok(copied);
+    }
+    context.unless_stopped(stopped(), to.finish(copied, &attempted)).await
 }
 
 async fn between(

@@ -5,6 +5,9 @@ use std::fs;
 use super::World;
 use crate::support::image::oci_index;
 
+/// Returns what becomes of a file, or `None` if it goes.
+type Damage = fn(&[u8]) -> Option<Vec<u8>>;
+
 #[test]
 fn a_source_that_is_not_whole_leaves_nothing_at_the_target() {
     let Some(world) = World::new() else { return };
@@ -14,10 +17,10 @@ fn a_source_that_is_not_whole_leaves_nothing_at_the_target() {
     let layer =
         world.json("manifest fs://bucket/app:v1 --platform linux/arm64")["manifest"]["layers"][0]["digest"].clone();
     let layer = layer.as_str().unwrap();
-    let damages: [(&str, &dyn Fn(&[u8]) -> Option<Vec<u8>>); 3] = [
-        ("is gone", &|_| None),
-        ("is cut", &|bytes| Some(bytes[..bytes.len() - 1].to_vec())),
-        ("has other bytes", &|bytes| {
+    let damages: [(&str, Damage); 3] = [
+        ("is gone", |_| None),
+        ("is cut", |bytes| Some(bytes[..bytes.len() - 1].to_vec())),
+        ("has other bytes", |bytes| {
             let mut bytes = bytes.to_vec();
             bytes[20] ^= 1;
             Some(bytes)

@@ -112,7 +112,7 @@ fn what_is_there_is_not_sent_again_and_within_one_place_nothing_travels() {
 
 /// Returns every file below a folder with its content.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    walk(folder).into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    walk(folder).into_iter().map(|path| (path.clone(), std::fs::read(path).expect("it can be read"))).collect()
 }
 
 #[test]

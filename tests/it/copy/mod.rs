@@ -14,7 +14,7 @@ use crate::support::registry::Registry;
 use crate::support::run::{Ran, oci_store, run};
 use crate::support::s3::S3;
 
-/// All places of a test: a folder of its own, Docker's registry, MinIO, a daemon.
+/// All places of a test: a folder of its own, Docker's registry, an S3 bucket, a daemon.
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) registry: Registry,

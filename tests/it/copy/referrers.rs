@@ -15,7 +15,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 fn attach(world: &World, repository: &str, subject: &Value, kind: &str, tag: Option<&str>) -> Value {
     let content = format!("{kind} of {}", subject["digest"]);
     let blob = |name: &str, bytes: &str| {
-        std::fs::write(world.path().join(name), bytes).unwrap();
+        std::fs::write(world.path().join(name), bytes).expect("a file can be written");
         world.run(&format!("blob put {repository} {name}")).line();
         json!({"mediaType": kind, "digest": Algorithm::Sha256.digest(bytes.as_bytes()), "size": bytes.len()})
     };
@@ -30,7 +30,7 @@ fn attach(world: &World, repository: &str, subject: &Value, kind: &str, tag: Opt
     }
     let bytes = document.to_string();
     let digest = Algorithm::Sha256.digest(bytes.as_bytes()).to_string();
-    std::fs::write(world.path().join("document"), &bytes).unwrap();
+    std::fs::write(world.path().join("document"), &bytes).expect("a file can be written");
     let place = tag.map_or_else(|| format!("{repository}@{digest}"), |tag| format!("{repository}:{tag}"));
     assert_eq!(world.run(&format!("manifest put {place} document")).digest(), digest);
     json!({"mediaType": MANIFEST, "digest": digest, "size": bytes.len()})
@@ -59,7 +59,7 @@ fn attached(world: &World, place: &str) -> Vec<String> {
 /// Puts an index with attachments of all kinds into a folder, and returns its place.
 fn signed(world: &World) -> String {
     let index = oci_index("app:v1", "signed", &["amd64", "arm64"]);
-    std::fs::write(world.path().join("index.tar"), &index.archive).unwrap();
+    std::fs::write(world.path().join("index.tar"), &index.archive).expect("a file can be written");
     let repository = "fs://bucket/signed";
     world.run(&format!("copy oci-archive:index.tar {repository}:v1")).line();
     let root = world.json(&format!("manifest {repository}:v1"));
