@@ -5,6 +5,7 @@
 use std::fs;
 
 use crate::copy::World;
+use crate::readme::examples;
 use crate::support::image::oci_index;
 
 /// The heading of the README's table.
@@ -45,6 +46,27 @@ fn every_command_of_the_readmes_table_works() {
         let local = line.replace("HOST", &world.registry.address).replace("docker.io", &world.registry.address);
         let ran = world.run(&local.replace("/tmp/foo.tar", &here));
         assert!(ran.code == Some(0) && !ran.stdout.is_empty(), "{line}: {ran:#?}");
+    }
+}
+
+#[test]
+fn the_readmes_examples_of_copies_and_lists_work() {
+    let Some(world) = populated() else { return };
+    let app = world.bucket("app:v1");
+    world.run(&format!("copy oci-archive:index.tar {app}")).line();
+    let manifest = world.run(&format!("manifest {app}")).stdout;
+    fs::write(world.path().join("manifest.json"), manifest).expect("a file can be written");
+    let layer =
+        world.json(&format!("manifest {app} --platform linux/arm64"))["manifest"]["layers"][0]["digest"].clone();
+    for line in examples("Copies, lists, documents") {
+        let local = line
+            .replace("s3://images", world.bucket("").trim_end_matches('/'))
+            .replace("s3://other", &world.bucket("other"))
+            .replace("sha256:…", layer.as_str().expect("a digest"))
+            .replace("registry.example", &world.registry.address)
+            .replace("docker.io", &world.registry.address);
+        let ran = world.run(local.split_once(' ').expect("it has arguments").1);
+        assert_eq!(ran.code, Some(0), "{line}: {ran:#?}");
     }
 }
 
