@@ -6,10 +6,11 @@
 //! main → cli            arguments, environment variables, dispatch
 //!        commands       one file per verb: wires the pieces, owns cleanup
 //!        ui             printer, progress bars, errors as text and exit code
-//!        docker  registry  server  backend     siblings: they never use each other
+//!        docker  registry  server  backend  remote     siblings: they never use each other
 //!        archive        OCI image layouts and docker-save tars
 //!        transfer       Source, Target, Reporter, copy_image
 //!        storage-layout (crate)
+//!        secret         a text that is never shown
 //! ```
 
 pub mod archive;
@@ -18,6 +19,8 @@ pub mod cli;
 pub mod commands;
 pub mod docker;
 pub mod registry;
+pub mod remote;
+pub mod secret;
 pub mod server;
 pub mod transfer;
 pub mod ui;

@@ -18,7 +18,6 @@ mod no_symlinks;
 mod preflight;
 mod routed;
 mod s3;
-mod secret;
 #[cfg(test)]
 mod test_server;
 
@@ -29,6 +28,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 
+pub use crate::secret::Secret;
 pub use azure::{AzureConfig, CredentialType};
 pub use error::{Error, Kind};
 pub use failure::{LOOKED_AT, classify, describe};
@@ -37,7 +37,6 @@ pub use gcs::GcsConfig;
 pub use leftovers::Leftovers;
 pub use location::{BucketRef, InvalidLocation, Scheme, check_bucket, is_url, parse_url};
 pub use s3::S3Config;
-pub use secret::Secret;
 
 /// A kind of store and how to reach it.
 #[derive(Clone, Debug)]

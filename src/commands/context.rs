@@ -6,7 +6,6 @@ use std::sync::Arc;
 use storage_layout::{Store, StoreOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::ArchivePlace;
 use crate::backend::{BackendConfig, Intent};
 use crate::docker::{self, DaemonChoice, DockerEngine, Surroundings, TransportChoice};
 use crate::transfer::Reporter;
@@ -45,15 +44,6 @@ pub struct Settings {
     pub daemon: DaemonChoice,
     /// Which way images go between the daemon and the bucket.
     pub transport: TransportChoice,
-}
-
-/// Where an image is on this machine.
-#[derive(Clone, Debug)]
-pub enum ImagePlace {
-    /// In the Docker daemon, by name.
-    Docker(String),
-    /// In a file or folder.
-    Archive(ArchivePlace),
 }
 
 impl Context {

@@ -1,5 +1,6 @@
 //! Why an image could not be moved.
 
+use std::error::Error as StdError;
 use std::io;
 
 /// What went wrong between a source and a target.
@@ -8,6 +9,12 @@ pub enum Error {
     /// A bucket failed.
     #[error(transparent)]
     Bucket(#[from] storage_layout::Error),
+    /// A remote registry failed.
+    #[error(transparent)]
+    Remote(Box<dyn StdError + Send + Sync>),
+    /// A remote registry got a blob only in part, whose bytes are gone now: the same blob again, from its start, may arrive.
+    #[error(transparent)]
+    Interrupted(Box<dyn StdError + Send + Sync>),
     /// The place, or the image in it, does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -41,7 +48,9 @@ impl Error {
         match self {
             Self::Bucket(error) => error.is_not_found(),
             Self::NotFound(_) => true,
-            Self::Invalid(_) | Self::NoPlatform { .. } | Self::File { .. } => false,
+            Self::Remote(_) | Self::Interrupted(_) | Self::Invalid(_) | Self::NoPlatform { .. } | Self::File { .. } => {
+                false
+            }
         }
     }
 }

@@ -105,7 +105,8 @@ async fn an_index_that_lacks_a_manifest_is_not_copied_in_part() {
     let whole = from.get_manifest(&tagged("v1")).await.unwrap();
     let sparse = index_of(&[whole.manifests()[0].clone(), missing]);
     from.put_manifest(&sparse, &["v1".parse().unwrap()]).await.unwrap();
-    assert!(matches!(copy(&from, &to, &[]).await, Err(Error::Bucket(error)) if error.is_not_found()));
+    let error = copy(&from, &to, &[]).await.unwrap_err();
+    assert!(matches!(&error, Error::Invalid(text) if text.starts_with("the image is not whole")), "{error}");
     assert!(to.get_manifest(&tagged("copy")).await.is_err());
 }
 
@@ -121,6 +122,61 @@ async fn indexes_that_are_too_deep_are_refused() {
     }
     let error = copy(&from, &repository(), &[]).await.unwrap_err();
     assert!(error.to_string().contains("levels deep"), "{error}");
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_midway_changes_nothing() {
+    let (old, new) = (index(1, 2, 1000), image(7, 1, 10));
+    let (from, to) = (with(&old).await, repository());
+    let source = RepositorySource::new(Arc::new(from.clone()), tagged("v1"));
+    let found = Image::find(&source, &[]).await.unwrap();
+    push(&from, &new, Some(&"v1".parse().unwrap()), Write::DigestFirst).await.unwrap();
+    let target = RepositoryTarget::new(Arc::new(to.clone()), "copy".parse().ok());
+    let reporter: Arc<dyn Reporter> = Arc::new(());
+    let found = found.with_referrers(&source).await.unwrap();
+    let copied = found.copy(&source, &target, 3, &reporter).await.unwrap();
+    assert_eq!(copied.root.digest(), old.digest());
+    assert_eq!(pull(&to, &tagged("copy")).await.unwrap(), old);
+}
+
+/// A place that lists what it likes as attached.
+struct Listing(RepositorySource, Vec<Descriptor>);
+
+#[async_trait]
+impl Source for Listing {
+    async fn root(&self) -> Result<Manifest, Error> {
+        self.0.root().await
+    }
+
+    async fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest, Error> {
+        self.0.manifest(descriptor).await
+    }
+
+    async fn blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error> {
+        self.0.blob(descriptor).await
+    }
+
+    async fn referrers(&self, _: &Digest) -> Result<Vec<Referrer>, Error> {
+        Ok(self.1.iter().map(|descriptor| Referrer { descriptor: descriptor.clone(), tag: None }).collect())
+    }
+}
+
+#[tokio::test]
+async fn what_is_listed_as_attached_is_not_believed() {
+    let (own, other, absent) = (image(1, 1, 10), image(2, 1, 10), image(3, 1, 10));
+    let from = with(&own).await;
+    push(&from, &other, None, Write::DigestFirst).await.unwrap();
+    let listing = |listed: &storage_layout::test_util::Image| {
+        let source = RepositorySource::new(Arc::new(from.clone()), tagged("v1"));
+        Listing(source, vec![listed.manifest.descriptor()])
+    };
+    // It does not say itself that it refers to the image, so it does not.
+    let source = listing(&other);
+    let found = Image::find(&source, &[]).await.unwrap().with_referrers(&source).await.unwrap();
+    assert_eq!(found.attached().len(), 0);
+    let source = listing(&absent);
+    let error = Image::find(&source, &[]).await.unwrap().with_referrers(&source).await.unwrap_err();
+    assert!(matches!(&error, Error::Invalid(text) if text.contains("and is not there")), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ExitStatus, Printer};
 use crate::backend::{self, Kind};
-use crate::{docker, transfer};
+use crate::{docker, remote, transfer};
 
 /// A command that failed.
 #[derive(Debug)]
@@ -132,8 +132,13 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
                 Some((ExitStatus::NotFound, vec!["choose one that is there with --platform os/arch".to_owned()]))
             }
             transfer::Error::Invalid(_) => Some((ExitStatus::Integrity, Vec::new())),
-            transfer::Error::Bucket(_) | transfer::Error::File { .. } => None,
+            transfer::Error::Remote(error) | transfer::Error::Interrupted(error) => judge_one(error.as_ref()),
+            transfer::Error::Bucket(error) => judge_one(error),
+            transfer::Error::File { .. } => None,
         };
+    }
+    if let Some(error) = error.downcast_ref::<remote::Error>() {
+        return Some((of_registry(error.kind()), registry_hints(error)));
     }
     if let Some(error) = error.downcast_ref::<docker::Error>() {
         return match error {
@@ -142,6 +147,10 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
         };
     }
     let error = error.downcast_ref::<io::Error>()?;
+    // An I/O error's cause is not the error that it is made of.
+    if let Some(judged) = error.get_ref().and_then(|inner| judge_one(inner)) {
+        return Some(judged);
+    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Some((ExitStatus::NoSpace, vec!["free some space; nothing of the image was kept".to_owned()]))
@@ -200,6 +209,45 @@ fn store_hints(kind: Kind) -> Vec<String> {
             "the same command may work when the storage answers again: what was sent is not sent twice"
         }
         _ => return Vec::new(),
+    };
+    vec![hint.to_owned()]
+}
+
+fn of_registry(kind: remote::Kind) -> ExitStatus {
+    match kind {
+        remote::Kind::NotFound => ExitStatus::NotFound,
+        remote::Kind::Credentials => ExitStatus::Credentials,
+        remote::Kind::Integrity => ExitStatus::Integrity,
+        remote::Kind::Unavailable => ExitStatus::Unavailable,
+        remote::Kind::TooLarge => ExitStatus::NoSpace,
+        remote::Kind::Usage => ExitStatus::Usage,
+        remote::Kind::Other => ExitStatus::Other,
+    }
+}
+
+fn registry_hints(error: &remote::Error) -> Vec<String> {
+    let hint = match error {
+        remote::Error::Certificate { .. } => {
+            "name the certificate of its issuer with --ca-file, or do without the check with --insecure"
+        }
+        remote::Error::Refused { .. } => match error.kind() {
+            remote::Kind::Credentials => "log in with `oci-store login HOST`, or give --username and --password-stdin",
+            remote::Kind::Unavailable => {
+                "the same command may work when the registry answers again; --retries tries longer"
+            }
+            remote::Kind::TooLarge => "the registry, or a proxy before it, takes nothing of this size",
+            _ => return Vec::new(),
+        },
+        remote::Error::Untrusted { .. } => {
+            "if this is a token server that may know the password, name it with --token-host; --anonymous sends none"
+        }
+        remote::Error::Unreachable { .. } => {
+            "check the address, the network and --proxy; a registry without TLS needs --plain-http"
+        }
+        remote::Error::Credentials { .. } => "mend what is named there, or pass it over with --anonymous or --username",
+        remote::Error::Damaged { .. } | remote::Error::Unexpected { .. } | remote::Error::Setting { .. } => {
+            return Vec::new();
+        }
     };
     vec![hint.to_owned()]
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use super::CommandError;
+
 /// How the result is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -72,6 +74,22 @@ impl Printer {
         }
     }
 
+    /// Writes a result for people, which may quote what came from elsewhere.
+    pub fn text(&self, lines: &str) {
+        self.result(&printable(lines));
+    }
+
+    /// Writes the result as one JSON document.
+    ///
+    /// # Errors
+    /// If it cannot be one.
+    pub fn document(&self, document: &impl serde::Serialize) -> Result<(), CommandError> {
+        let text =
+            serde_json::to_string(document).map_err(|error| CommandError::because("cannot write the result", error))?;
+        self.result(&text);
+        Ok(())
+    }
+
     /// Writes bytes of the result as they are.
     pub fn raw(&self, bytes: &[u8]) {
         let mut stdout = io::stdout().lock();
@@ -84,6 +102,14 @@ impl Printer {
     pub fn note(&self, line: &str) {
         if !self.verbosity.quiet {
             self.error_line(line);
+        }
+    }
+
+    /// Asks people something. The answer is typed into the same line.
+    pub fn prompt(&self, question: &str) {
+        let mut stderr = io::stderr().lock();
+        if let Err(error) = write!(stderr, "{}", printable(question)).and_then(|()| stderr.flush()) {
+            tracing::debug!(%error, "a question could not be written to stderr");
         }
     }
 

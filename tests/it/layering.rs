@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 
 /// Each module, and what it may use.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("secret", &[]),
     ("transfer", &[]),
     ("archive", &["transfer"]),
     ("docker", &["transfer", "archive"]),
     ("registry", &["transfer", "archive"]),
     ("server", &["transfer", "archive"]),
-    ("backend", &["transfer", "archive"]),
-    ("ui", &["transfer", "archive", "docker", "registry", "server", "backend"]),
-    ("commands", &["transfer", "archive", "docker", "registry", "server", "backend", "ui"]),
-    ("cli", &["transfer", "archive", "docker", "registry", "server", "backend", "ui", "commands"]),
+    ("backend", &["secret", "transfer", "archive"]),
+    ("remote", &["secret", "transfer"]),
+    ("ui", &["secret", "transfer", "archive", "docker", "registry", "server", "backend", "remote"]),
+    ("commands", &["secret", "transfer", "archive", "docker", "registry", "server", "backend", "remote", "ui"]),
+    ("cli", &["secret", "transfer", "archive", "docker", "registry", "server", "backend", "remote", "ui", "commands"]),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {

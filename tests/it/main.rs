@@ -6,6 +6,7 @@
 mod cli;
 mod clouds;
 mod compatibility;
+mod copy;
 mod crash;
 mod daemons;
 mod docker;
@@ -16,6 +17,8 @@ mod layering;
 mod limits;
 mod places;
 mod readme;
+mod remote;
+mod seeds;
 mod server;
 mod spec;
 mod support;

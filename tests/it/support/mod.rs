@@ -11,6 +11,7 @@ pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod s3;
+pub(crate) mod server;
 pub(crate) mod sshd;
 pub(crate) mod tls_proxy;
 

@@ -45,9 +45,21 @@ impl Registry {
 
     /// Starts Docker's registry on a folder.
     pub(crate) fn dockers_on_folder(folder: &Path) -> Option<Self> {
-        let program = service("registry", DEBIANS)?;
-        let storage = format!("filesystem: {{rootdirectory: {:?}}}", folder.display().to_string());
-        Some(Self::dockers(&program, &storage, &[]))
+        Some(Self::dockers(&service("registry", DEBIANS)?, &on_folder(folder), &[]))
+    }
+
+    /// Starts Docker's registry on a folder, where not everybody may do everything: `auth` is that part of its configuration, and
+    /// `tls` the files of its certificate and key.
+    pub(crate) fn dockers_guarded(folder: &Path, auth: &str, tls: Option<(&Path, &Path)>) -> Option<Self> {
+        let tls = tls.map(|(certificate, key)| {
+            format!(
+                ", tls: {{certificate: {:?}, key: {:?}}}",
+                certificate.display().to_string(),
+                key.display().to_string()
+            )
+        });
+        let (auth, tls) = (format!("auth: {{{auth}}}\n"), tls.unwrap_or_default());
+        Some(Self::start(&service("registry", DEBIANS)?, &on_folder(folder), &auth, &tls, &[]))
     }
 
     /// Starts Docker's registry on a part of the test bucket.
@@ -83,6 +95,10 @@ impl Registry {
     }
 
     fn dockers(program: &str, storage: &str, variables: &[(&str, String)]) -> Self {
+        Self::start(program, storage, "", "", variables)
+    }
+
+    fn start(program: &str, storage: &str, auth: &str, tls: &str, variables: &[(&str, String)]) -> Self {
         // Taken and given back: the registry cannot tell which port it took. Another process may take it in between; then the
         // registry does not start and the next one is tried.
         for _ in 0..5 {
@@ -90,7 +106,7 @@ impl Registry {
                 TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr().expect("it is bound").port();
             let address = format!("127.0.0.1:{port}");
             let config = format!(
-                "version: 0.1\nlog: {{level: error}}\nstorage: {{{storage}, delete: {{enabled: true}}, redirect: {{disable: true}}, maintenance: {{uploadpurging: {{enabled: false}}}}}}\nhttp: {{addr: {address:?}}}\n"
+                "version: 0.1\nlog: {{level: error}}\nstorage: {{{storage}, delete: {{enabled: true}}, redirect: {{disable: true}}, maintenance: {{uploadpurging: {{enabled: false}}}}}}\n{auth}http: {{addr: {address:?}{tls}}}\n"
             );
             let file = tempfile::NamedTempFile::new().expect("a file can be made");
             std::fs::write(file.path(), config).expect("a file can be written");
@@ -132,6 +148,10 @@ impl Drop for Registry {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn on_folder(folder: &Path) -> String {
+    format!("filesystem: {{rootdirectory: {:?}}}", folder.display().to_string())
 }
 
 /// Sends a signal to a child.

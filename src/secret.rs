@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A secret key, a token, or an address that may hold a password.
+/// A secret key, a password, a token, or an address that may hold a password.
 ///
 /// It has no `Display`, and its `Debug` says only that there is one.
 #[derive(Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Secret(String);
 
 impl Secret {
     /// Returns the text itself, for the one place that has to send it.
-    pub(super) fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }
