@@ -18,7 +18,7 @@ const PIECE: usize = 512 * 1024;
 /// A stretch of an open file. Reads say where they read, so any number may go on at once, and a file that is replaced
 /// meanwhile does not matter.
 #[derive(Clone, Debug)]
-pub(super) struct Content {
+pub(crate) struct Content {
     file: Arc<File>,
     offset: u64,
     size: u64,
@@ -26,7 +26,7 @@ pub(super) struct Content {
 
 impl Content {
     /// Takes in the whole file.
-    pub(super) fn of_file(file: File) -> io::Result<Self> {
+    pub(crate) fn of_file(file: File) -> io::Result<Self> {
         let size = file.metadata()?.len();
         Ok(Self { file: Arc::new(file), offset: 0, size })
     }
@@ -37,7 +37,7 @@ impl Content {
         Self { file: Arc::clone(&self.file), offset: self.offset + offset, size }
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
@@ -61,7 +61,7 @@ impl Content {
     }
 
     /// Returns all bytes: for documents, whose size the caller has limited.
-    pub(super) async fn bytes(self, path: &Path) -> Result<Bytes, Error> {
+    pub(crate) async fn bytes(self, path: &Path) -> Result<Bytes, Error> {
         let path = path.to_owned();
         blocking(move || {
             let length = usize::try_from(self.size)
@@ -74,7 +74,7 @@ impl Content {
     }
 
     /// Returns the bytes in pieces.
-    pub(super) fn stream(self) -> ByteStream {
+    pub(crate) fn stream(self) -> ByteStream {
         Box::pin(stream::try_unfold(0, move |position| {
             let content = self.clone();
             async move {
@@ -92,14 +92,14 @@ impl Content {
     }
 
     /// Returns a reader for a thread of its own. It fails once `stop` is cancelled, for such a thread is stopped by nothing else.
-    pub(super) fn reader(&self, stop: CancellationToken) -> ContentReader {
+    pub(crate) fn reader(&self, stop: CancellationToken) -> ContentReader {
         ContentReader { content: self.clone(), position: 0, stop }
     }
 }
 
 /// Reads a [`Content`] from its beginning to its end.
 #[derive(Debug)]
-pub(super) struct ContentReader {
+pub(crate) struct ContentReader {
     content: Content,
     position: u64,
     stop: CancellationToken,

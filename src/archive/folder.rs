@@ -77,7 +77,7 @@ pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
 
 /// Makes a file beside `destination` that is removed unless it gets that name. Its mode is that of a file made by any other
 /// program, not the private one of temporary files.
-pub(super) fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+pub(crate) fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix(".oci-store-").suffix(".partial");
     #[cfg(unix)]

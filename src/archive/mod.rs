@@ -18,6 +18,7 @@ mod place;
 mod problem;
 mod spool;
 mod tar_archive;
+mod tar_header;
 mod tar_index;
 mod tar_target;
 mod tar_writer;
@@ -33,8 +34,13 @@ use folder_target::FolderTarget;
 use layout_source::LayoutSource;
 use tar_target::TarTarget;
 
+pub(crate) use content::Content;
+pub(crate) use folder::temporary_in;
 pub use place::ArchivePlace;
+pub(crate) use problem::{blocking, file_error, quoted};
 pub use spool::Spool;
+pub(crate) use tar_header::{BLOCK, Block, Headers, RawEntry, Refusal};
+pub(crate) use verified::{write_all_at, write_blob};
 
 /// How an archive is read.
 #[derive(Clone, Debug)]

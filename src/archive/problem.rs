@@ -6,12 +6,12 @@ use std::path::Path;
 use crate::transfer::Error;
 
 /// An operation on a file that failed.
-pub(super) fn file_error(attempted: &'static str, path: &Path, source: io::Error) -> Error {
+pub(crate) fn file_error(attempted: &'static str, path: &Path, source: io::Error) -> Error {
     Error::File { attempted, path: path.display().to_string(), source }
 }
 
 /// Text from an archive, safe to show: cut, and without control characters.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(150).flat_map(char::escape_debug).collect();
     if text.chars().nth(150).is_some() {
         short.push('…');
@@ -29,7 +29,7 @@ pub(super) fn listed(names: &[String]) -> String {
 }
 
 /// Runs work that waits for disks or keeps a core busy, off the threads that drive everything else.
-pub(super) async fn blocking<T, F>(work: F) -> Result<T, Error>
+pub(crate) async fn blocking<T, F>(work: F) -> Result<T, Error>
 where
     T: Send + 'static,
     F: FnOnce() -> Result<T, Error> + Send + 'static,

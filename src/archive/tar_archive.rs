@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::content::Content;
 use super::problem::{blocking, file_error};
-use super::tar_index::{Refusal, TarIndex};
+use super::tar_header::Refusal;
+use super::tar_index::TarIndex;
 use crate::transfer::Error;
 
 /// How much is decompressed at once.

@@ -16,7 +16,7 @@ use crate::transfer::{ByteStream, Error};
 const PIECE: usize = 512 * 1024;
 
 /// Writes a blob at `offset` of `file`. An error says nothing of what is in the file then.
-pub(super) async fn write_blob(
+pub(crate) async fn write_blob(
     file: &Arc<File>,
     path: &Path,
     offset: u64,
@@ -63,13 +63,13 @@ pub(super) async fn write_blob(
 
 /// Writes all of `bytes` at `offset`.
 #[cfg(unix)]
-pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
 /// Writes all of `bytes` at `offset`.
 #[cfg(windows)]
-pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         let count = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
         if count == 0 {

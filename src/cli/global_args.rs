@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::env_vars::Env;
+use crate::cache::CacheLimits;
 use crate::commands::Settings;
 use crate::docker::{DaemonChoice, TransportChoice};
 use crate::ui::{CommandError, Format, Verbosity};
@@ -41,6 +42,13 @@ pub(super) struct GlobalArgs {
     /// The HTTP proxy for requests to the storage
     #[arg(long, global = true, value_name = "URL")]
     proxy: Option<String>,
+    /// Keeps what is read from buckets and registries in this folder, and reads it from there when it is wanted again
+    /// [env: ORAS_CACHE]
+    #[arg(long, global = true, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// How much the cache may hold, in GiB [default: 10]
+    #[arg(long, global = true, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..))]
+    cache_size: Option<u32>,
     /// The Docker daemon: unix:///path, tcp://host:port, ssh://user@host [env: DOCKER_HOST]
     #[arg(short = 'H', long, global = true, value_name = "URL")]
     docker_host: Option<String>,
@@ -79,6 +87,11 @@ impl GlobalArgs {
             }
             (host, context) => DaemonChoice { host, context },
         };
+        let cache = env.path_or(self.cache, &["OCI_STORE_CACHE", "ORAS_CACHE"]);
+        let mut limits = CacheLimits::default();
+        if let Some(size) = env.parsed(self.cache_size, "OCI_STORE_CACHE_SIZE")? {
+            limits.size = u64::from(size) << 30;
+        }
         Ok(Global {
             format,
             verbosity: Verbosity { quiet: env.switch(self.quiet, "OCI_STORE_QUIET")?, verbose },
@@ -89,6 +102,7 @@ impl GlobalArgs {
                 spool_dir: env.path_or(self.spool_dir, &["OCI_STORE_SPOOL_DIR"]).unwrap_or_else(std::env::temp_dir),
                 ca_file: env.path_or(self.ca_file, &["OCI_STORE_CA_FILE"]),
                 proxy: env.or(self.proxy, &["OCI_STORE_PROXY"]),
+                cache: cache.map(|folder| (folder, limits)),
                 daemon,
                 transport: env.parsed(self.transport, "OCI_STORE_TRANSPORT")?.unwrap_or_default(),
             },

@@ -1,6 +1,7 @@
 //! Arguments, environment and dispatch: the only code that knows clap.
 #![expect(clippy::doc_markdown, reason = "what is a help text shows no markdown")]
 
+mod artifact_args;
 mod backend_args;
 mod env_vars;
 mod global_args;
@@ -190,6 +191,7 @@ async fn run(
         Verb::Manifest { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Config { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Blob { args, .. } => args.run(Given { backend, env, context }).await?,
+        Verb::Artifact { args, .. } => Box::pin(args.run(Given { backend, env, context })).await?,
         Verb::Doctor { args, .. } => return doctor::run(args.request(backend, env, context)?, context).await,
     }
     Ok(ExitStatus::Ok)
@@ -244,6 +246,9 @@ mod tests {
             "oci-store pull az://b/a:v1 --account-name acct --endpoint http://h/acct",
             "oci-store fs push b/a:v1 --dir d",
             "oci-store fs --no-fsync pull b/a:v1",
+            "oci-store s3 artifact push b/a:v1 file --endpoint http://h",
+            "oci-store s3 --endpoint http://h artifact push b/a:v1 file:text/plain --manifest-config c:a/b",
+            "oci-store artifact pull s3://b/a:v1 -o out --endpoint http://h --cache dir",
         ] {
             Cli::try_parse_from(line.split(' ')).expect(line);
         }

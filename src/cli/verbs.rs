@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::artifact_args::ArtifactArgs;
 use super::backend_args::{AnyArgs, BackendArgs, NoArgs};
 use super::env_vars::Env;
 use super::image_args::{BlobArgs, ConfigArgs, CopyArgs, Given, InspectArgs, LsArgs, ManifestArgs, TagsArgs};
@@ -89,6 +90,13 @@ pub(super) enum Verb<B: Args> {
         #[command(flatten)]
         backend: B,
     },
+    /// Stores files and folders, and brings them back
+    Artifact {
+        #[command(flatten)]
+        args: ArtifactArgs,
+        #[command(flatten)]
+        backend: B,
+    },
     /// Says what works between Docker, this machine and a bucket, and what to do about what does not
     Doctor {
         #[command(flatten)]
@@ -113,6 +121,7 @@ impl Verb<Box<AnyArgs>> {
             Self::Manifest { args, backend } => (Verb::Manifest { args, backend: none }, backend),
             Self::Config { args, backend } => (Verb::Config { args, backend: none }, backend),
             Self::Blob { args, backend } => (Verb::Blob { args, backend: none }, backend),
+            Self::Artifact { args, backend } => (Verb::Artifact { args, backend: none }, backend),
             Self::Doctor { args, backend } => (Verb::Doctor { args, backend: none }, backend),
         }
     }

@@ -7,6 +7,7 @@ use storage_layout::{Store, StoreOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{BackendConfig, Intent};
+use crate::cache::CacheLimits;
 use crate::docker::{self, DaemonChoice, DockerEngine, Surroundings, TransportChoice};
 use crate::transfer::Reporter;
 use crate::ui::{CommandError, Printer};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// The HTTP proxy for the storage.
     pub proxy: Option<String>,
+    /// The folder of blobs that were read once, and how much it may hold.
+    pub cache: Option<(PathBuf, CacheLimits)>,
     /// Which Docker daemon is meant.
     pub daemon: DaemonChoice,
     /// Which way images go between the daemon and the bucket.

@@ -1,5 +1,6 @@
 //! One file per verb: it wires the pieces and owns the cleanup.
 
+pub mod artifact;
 pub mod blob;
 mod bridge;
 mod context;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use storage_layout::{Descriptor, Digest, Manifest};
 
 use super::Context;
+use crate::artifact::PulledFile;
 use crate::docker::Transport;
 use crate::transfer::{BlobStatus, CopiedBlob};
 use crate::ui::{Bytes, CommandError, Format};
@@ -26,6 +27,9 @@ pub(super) struct Outcome {
     /// What is attached to the image and went with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     referrers: Vec<Digest>,
+    /// What was written to a folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<PulledFile>,
     /// Whether it is only told what would be done.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
@@ -60,6 +64,7 @@ impl Outcome {
             blobs: blobs.iter().map(BlobOutcome::from).collect(),
             seconds: begun.elapsed().as_secs_f64(),
             referrers: Vec::new(),
+            files: Vec::new(),
             dry_run: false,
         }
     }
@@ -73,6 +78,12 @@ impl Outcome {
     /// Says that nothing was done: it is told what would be.
     pub(super) fn with_dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
+        self
+    }
+
+    /// Adds what was written to a folder.
+    pub(super) fn with_files(mut self, files: Vec<PulledFile>) -> Self {
+        self.files = files;
         self
     }
 

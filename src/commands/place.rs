@@ -8,6 +8,7 @@ use storage_layout::{Digest, Reference, Tag};
 use super::Context;
 use crate::archive::ArchivePlace;
 use crate::backend::{BackendConfig, BucketRef, Intent};
+use crate::cache::{BlobCache, CachedRepository};
 use crate::remote::{self, RemoteOptions, RemoteReference};
 use crate::transfer::Repository;
 use crate::ui::CommandError;
@@ -160,7 +161,16 @@ impl Context {
         place: &RepositoryPlace,
         intent: Intent,
     ) -> Result<Arc<dyn Repository>, CommandError> {
-        self.repository_near(place, None, intent).await
+        let repository = self.repository_near(place, None, intent).await?;
+        match &self.settings.cache {
+            // What is on this machine already need not be kept a second time, and what is written is not read again.
+            Some((folder, limits)) if matches!(intent, Intent::Read) && !place.is_folder() => {
+                let cache = BlobCache::open(folder, *limits)
+                    .map_err(|error| CommandError::because("cannot use the cache", error))?;
+                Ok(Arc::new(CachedRepository::new(repository, cache)))
+            }
+            _ => Ok(repository),
+        }
     }
 
     /// Opens a repository to copy to. What `source` has in the same registry need not be sent.

@@ -156,6 +156,7 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
             Some((ExitStatus::NoSpace, vec!["free some space; nothing of the image was kept".to_owned()]))
         }
         io::ErrorKind::NotFound => Some((ExitStatus::NotFound, Vec::new())),
+        io::ErrorKind::AlreadyExists => Some((ExitStatus::Conflict, Vec::new())),
         io::ErrorKind::PermissionDenied => Some((ExitStatus::Credentials, Vec::new())),
         io::ErrorKind::InvalidData => Some((ExitStatus::Integrity, damage_hints())),
         // The outer error of a chain may be of a kind that says nothing while its cause does.

@@ -8,14 +8,31 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("transfer", &[]),
     ("archive", &["transfer"]),
+    ("artifact", &["transfer", "archive"]),
+    ("cache", &["transfer", "archive"]),
     ("docker", &["transfer", "archive"]),
     ("registry", &["transfer", "archive"]),
     ("server", &["transfer", "archive"]),
     ("backend", &["secret", "transfer", "archive"]),
     ("remote", &["secret", "transfer"]),
-    ("ui", &["secret", "transfer", "archive", "docker", "registry", "server", "backend", "remote"]),
-    ("commands", &["secret", "transfer", "archive", "docker", "registry", "server", "backend", "remote", "ui"]),
-    ("cli", &["secret", "transfer", "archive", "docker", "registry", "server", "backend", "remote", "ui", "commands"]),
+    (
+        "ui",
+        &["secret", "transfer", "archive", "artifact", "cache", "docker", "registry", "server", "backend", "remote"],
+    ),
+    (
+        "commands",
+        &[
+            "secret", "transfer", "archive", "artifact", "cache", "docker", "registry", "server", "backend", "remote",
+            "ui",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "secret", "transfer", "archive", "artifact", "cache", "docker", "registry", "server", "backend", "remote",
+            "ui", "commands",
+        ],
+    ),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {

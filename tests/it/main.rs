@@ -3,6 +3,7 @@
 //! Those that need a service run where its `OCI_STORE_TEST_…` variables are set, and say so where they are not; with
 //! `OCI_STORE_REQUIRE` naming the service, its absence is a failure. `tests/all.sh` sets them all.
 
+mod artifact;
 mod cli;
 mod clouds;
 mod compatibility;

@@ -1,0 +1,51 @@
+//! `artifact attach`: files become an artifact that refers to an image or another artifact.
+
+use std::time::Instant;
+
+use crate::artifact::Plan;
+use crate::backend::Intent;
+use crate::commands::outcome::Outcome;
+use crate::commands::{Context, RepositoryPlace};
+use crate::docker::Transport;
+use crate::transfer::PlatformFilter;
+use crate::ui::CommandError;
+
+/// What to attach, and what to.
+#[derive(Debug)]
+pub struct Request {
+    /// What to.
+    pub place: RepositoryPlace,
+    /// What.
+    pub plan: Plan,
+    /// The platform of an index that it is for.
+    pub platform: Option<PlatformFilter>,
+}
+
+/// Attaches files.
+///
+/// # Errors
+/// Nothing refers to the image then that did not before.
+pub async fn run(request: Request, context: &Context) -> Result<(), CommandError> {
+    let begun = Instant::now();
+    let Request { place, plan, platform } = request;
+    let attempted = format!("cannot attach to {place}");
+    let copied = context.unless_stopped(format!("attaching to {place}"), async {
+        let because = |error| CommandError::because(attempted.clone(), error);
+        let repository = context.repository(&place, Intent::Write).await?;
+        let root = repository.get_manifest(&place.reference()).await.map_err(because)?;
+        let subject = match platform {
+            Some(platform) if root.is_index() => {
+                let chosen = platform.choose(root.manifests()).map_err(because)?;
+                storage_layout::Descriptor::new(chosen.media_type.clone(), chosen.digest.clone(), chosen.size)
+            }
+            _ => root.descriptor(),
+        };
+        let packed = plan.pack(Some(subject), &context.settings.spool_dir).await.map_err(because)?;
+        let copied = super::send(&packed, &repository, None, &attempted, context).await;
+        repository.settle().await;
+        copied
+    });
+    let copied = copied.await?;
+    let named = place.with_reference(None).to_string();
+    Outcome::new(named, &copied.root, Transport::Registry, &copied.blobs, begun).tell("attached", None, context)
+}
