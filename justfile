@@ -19,3 +19,11 @@ doc:
 # Every test, with the services that they need started on loopback.
 all:
     tests/all.sh
+
+# Against docker push, docker pull and Docker's registry; writes docs/performance.md. Rows may be named (see bench/README.md).
+bench *rows:
+    bench/run.sh {{rows}}
+
+# The inner loops alone.
+bench-loops:
+    cargo bench --locked -p storage-layout

@@ -53,9 +53,9 @@ pub(super) fn tagged_descriptor(root: &Manifest, tag: Option<&str>) -> Descripto
     descriptor
 }
 
-/// Returns an `index.json` of one image.
-pub(super) fn index_json(entry: &Descriptor) -> Bytes {
-    document(&serde_json::json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [entry]}))
+/// Returns an `index.json`.
+pub(super) fn index_json(entries: &[Descriptor]) -> Bytes {
+    document(&serde_json::json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries}))
 }
 
 fn document(value: &impl serde::Serialize) -> Bytes {

@@ -3,15 +3,16 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use storage_layout::{Descriptor, MAX_MANIFEST_SIZE, Manifest, media_type};
+use storage_layout::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Tag, media_type};
 
 use super::docker_load::{OCI_LAYOUT, tagged_descriptor};
 use super::folder::{self, plain_path, sync_folder, temporary_in};
+use super::layout_referrers::attached_entry;
 use super::layout_source::{REF_NAME, blob_path, check_version, parse_index};
 use super::problem::{blocking, file_error};
 use super::tar_archive::too_long;
@@ -26,11 +27,13 @@ pub(super) struct FolderTarget {
     label: String,
     dir: PathBuf,
     tag: Option<String>,
+    /// What the index is to name besides the image.
+    attached: Arc<Mutex<Vec<Descriptor>>>,
 }
 
 impl FolderTarget {
     pub(super) fn open(label: String, dir: &Path, tag: Option<&str>, name: Option<&str>) -> Result<Self, Error> {
-        let target = Self { tag: layout_tag(&label, tag, name)?, label, dir: dir.to_owned() };
+        let target = Self { tag: layout_tag(&label, tag, name)?, label, dir: dir.to_owned(), attached: Arc::default() };
         let label = &target.label;
         match fs::read_dir(dir) {
             Ok(mut entries) => match target.document("oci-layout")? {
@@ -114,10 +117,13 @@ impl FolderTarget {
             }
             None => json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []}),
         };
-        let entry = json!(tagged_descriptor(root, self.tag.as_deref()));
+        let attached = std::mem::take(&mut *self.attached.lock().unwrap_or_else(PoisonError::into_inner));
+        let image = tagged_descriptor(root, self.tag.as_deref());
         if let Some(entries) = index.get_mut("manifests").and_then(Value::as_array_mut) {
-            entries.retain(|other| !is_replaced(other, &entry));
-            entries.push(entry);
+            for entry in std::iter::once(image).chain(attached).map(|entry| json!(entry)) {
+                entries.retain(|other| !is_replaced(other, &entry));
+                entries.push(entry);
+            }
         }
         self.replace("index.json", index.to_string().as_bytes())
     }
@@ -174,6 +180,16 @@ impl Target for FolderTarget {
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
         let bytes = manifest.bytes().clone();
         self.put_blob(&manifest.descriptor(), stream::once(async { Ok(bytes) }).boxed()).await
+    }
+
+    fn takes_referrers(&self) -> bool {
+        true
+    }
+
+    async fn put_referrer(&self, manifest: &Manifest, tag: Option<&Tag>) -> Result<(), Error> {
+        self.put_manifest(manifest).await?;
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).push(attached_entry(manifest, tag));
+        Ok(())
     }
 
     async fn commit(&self, root: &Manifest) -> Result<(), Error> {

@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
 use storage_layout::{Algorithm, Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, media_type};
+use tokio::sync::OnceCell;
 
 use super::content::Content;
 use super::folder;
 use super::image_name::ImageName;
+use super::layout_referrers::Survey;
 use super::problem::{blocking, file_error, listed, quoted};
 use super::tar_archive::{TarArchive, too_long};
-use crate::transfer::{ByteStream, Error, Source};
+use crate::transfer::{ByteStream, Error, Referrer, Source};
 
 /// What the index calls an image.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -89,6 +91,8 @@ pub(super) struct LayoutSource {
     path: PathBuf,
     files: Files,
     tag: Option<String>,
+    /// Looked at once, when somebody asks.
+    survey: OnceCell<Survey>,
 }
 
 impl LayoutSource {
@@ -99,7 +103,7 @@ impl LayoutSource {
         spool_dir: &Path,
     ) -> Result<Self, Error> {
         let archive = TarArchive::open(label.clone(), file, spool_dir).await?;
-        Self { label, path: file.to_owned(), files: Files::Tar(archive), tag }.checked().await
+        Self { label, path: file.to_owned(), files: Files::Tar(archive), tag, survey: OnceCell::new() }.checked().await
     }
 
     pub(super) async fn open_folder(label: String, dir: &Path, tag: Option<String>) -> Result<Self, Error> {
@@ -113,7 +117,9 @@ impl LayoutSource {
             }
             Err(error) => return Err(file_error("looking at", dir, error)),
         }
-        Self { label, path: dir.to_owned(), files: Files::Folder(dir.to_owned()), tag }.checked().await
+        Self { label, path: dir.to_owned(), files: Files::Folder(dir.to_owned()), tag, survey: OnceCell::new() }
+            .checked()
+            .await
     }
 
     async fn checked(self) -> Result<Self, Error> {
@@ -150,10 +156,28 @@ impl LayoutSource {
         }
     }
 
-    /// Returns the index's entry that the tag names, or the only one.
-    fn choose<'a>(&self, entries: &'a [Descriptor]) -> Result<&'a Descriptor, Error> {
+    async fn index(&self) -> Result<Manifest, Error> {
+        let missing = || {
+            Error::Invalid(format!(
+                "{} has no index.json: it holds no image, or was not written to its end",
+                self.label
+            ))
+        };
+        parse_index(&self.label, self.document("index.json").await?.ok_or_else(missing)?)
+    }
+
+    async fn survey(&self, entries: &[Descriptor]) -> Result<&Survey, Error> {
+        self.survey.get_or_try_init(|| Survey::of(self, entries)).await
+    }
+
+    /// Returns the index's entry that the tag names, or the only one that is an image.
+    async fn choose<'a>(&self, entries: &'a [Descriptor]) -> Result<&'a Descriptor, Error> {
         let label = &self.label;
-        let candidates = match &self.tag {
+        let candidates: Vec<&Descriptor> = match &self.tag {
+            None if entries.len() > 1 => {
+                let survey = self.survey(entries).await?;
+                entries.iter().filter(|entry| !survey.is_part(entry)).collect()
+            }
             None => entries.iter().collect(),
             Some(tag) => tagged(entries, tag),
         };
@@ -203,14 +227,8 @@ fn names<'a>(entries: impl Iterator<Item = &'a Descriptor>) -> String {
 #[async_trait]
 impl Source for LayoutSource {
     async fn root(&self) -> Result<Manifest, Error> {
-        let missing = || {
-            Error::Invalid(format!(
-                "{} has no index.json: it holds no image, or was not written to its end",
-                self.label
-            ))
-        };
-        let index = parse_index(&self.label, self.document("index.json").await?.ok_or_else(missing)?)?;
-        self.manifest(self.choose(index.manifests())?).await
+        let index = self.index().await?;
+        self.manifest(self.choose(index.manifests()).await?).await
     }
 
     async fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest, Error> {
@@ -222,5 +240,9 @@ impl Source for LayoutSource {
         let content = self.find(&blob_path(&descriptor.digest)).await?;
         let missing = || Error::NotFound(format!("{} names {} and does not hold it", self.label, descriptor.digest));
         content.map(Content::stream).ok_or_else(missing)
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
+        Ok(self.survey(self.index().await?.manifests()).await?.referrers(subject))
     }
 }

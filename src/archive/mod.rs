@@ -12,6 +12,7 @@ mod folder;
 mod folder_target;
 mod image_name;
 mod layer;
+mod layout_referrers;
 mod layout_source;
 mod place;
 mod problem;

@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use storage_layout::{Descriptor, Digest, Manifest};
+use storage_layout::{Descriptor, Digest, Manifest, Tag};
 use tokio::sync::RwLock;
 
 use super::docker_load::{OCI_LAYOUT, index_json, manifest_json, named_descriptor, tagged_descriptor};
 use super::image_name::ImageName;
+use super::layout_referrers::attached_entry;
 use super::layout_source::blob_path;
 use super::tar_writer::TarWriter;
 use crate::transfer::{ByteStream, Error, Target};
@@ -38,6 +39,8 @@ struct Progress {
     /// One for every entry that was begun, unless it failed or was given up.
     ended: usize,
     written: HashSet<Digest>,
+    /// What the index is to name besides the image.
+    attached: Vec<Descriptor>,
 }
 
 impl TarTarget {
@@ -149,6 +152,20 @@ impl Target for TarTarget {
         self.put_document(writer.as_ref().ok_or_else(|| self.is_committed())?, manifest).await
     }
 
+    fn takes_referrers(&self) -> bool {
+        matches!(self.format, Format::Oci { .. })
+    }
+
+    async fn put_referrer(&self, manifest: &Manifest, tag: Option<&Tag>) -> Result<(), Error> {
+        if !self.takes_referrers() {
+            let digest = manifest.digest();
+            return Err(Error::Invalid(format!("{} cannot hold {digest}, which is attached to the image", self.label)));
+        }
+        self.put_manifest(manifest).await?;
+        self.progress().attached.push(attached_entry(manifest, tag));
+        Ok(())
+    }
+
     async fn commit(&self, root: &Manifest) -> Result<(), Error> {
         let writer = self.writer.write().await.take().ok_or_else(|| self.is_committed())?;
         let (index, for_docker) = match &self.format {
@@ -160,7 +177,9 @@ impl Target for TarTarget {
         };
         self.check(root)?;
         self.put_document(&writer, root).await?;
-        writer.append_bytes("index.json", index_json(&index)).await?;
+        let mut entries = vec![index];
+        entries.append(&mut self.progress().attached);
+        writer.append_bytes("index.json", index_json(&entries)).await?;
         if let Some(document) = for_docker {
             writer.append_bytes("manifest.json", document).await?;
         }

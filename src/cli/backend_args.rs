@@ -206,6 +206,18 @@ impl BackendArgs {
         }
     }
 
+    /// Tells whether an endpoint is given that would be taken for whichever backend it is.
+    pub(super) fn has_endpoint(&self, env: &Env) -> bool {
+        let flag = match self {
+            Self::S3(args) => &args.endpoint,
+            Self::Gcs(args) => &args.endpoint,
+            Self::Azure(args) => &args.endpoint,
+            Self::Any(args) => &args.endpoint,
+            Self::Fs(_) => &None,
+        };
+        flag.is_some() || env.first(&["OCI_STORE_ENDPOINT"]).is_some()
+    }
+
     /// Makes the configuration of the backend `scheme`.
     pub(super) fn config(self, scheme: Scheme, env: &Env, context: &Context) -> Result<BackendConfig, CommandError> {
         let any = match self {

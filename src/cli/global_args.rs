@@ -26,7 +26,7 @@ pub(super) struct GlobalArgs {
     /// Draws no progress bars
     #[arg(long, global = true, alias = "no-tty")]
     no_progress: bool,
-    /// How many blobs travel at once [default: 4]
+    /// How many blobs travel at once, with 16 MiB of memory for each [default: as many as processors, 4 to 16]
     #[arg(short, long, global = true, value_name = "N", alias = "concurrency", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// How often a failed request to the storage is tried again [default: 10]
@@ -84,7 +84,7 @@ impl GlobalArgs {
             verbosity: Verbosity { quiet: env.switch(self.quiet, "OCI_STORE_QUIET")?, verbose },
             progress: !env.switch(self.no_progress, "OCI_STORE_NO_PROGRESS")?,
             settings: Settings {
-                jobs: env.parsed(self.jobs, "OCI_STORE_JOBS")?.map_or(4, usize::from).max(1),
+                jobs: env.parsed(self.jobs, "OCI_STORE_JOBS")?.map_or_else(default_jobs, usize::from).max(1),
                 retries: env.parsed(self.retries, "OCI_STORE_RETRIES")?.unwrap_or(10),
                 spool_dir: env.path_or(self.spool_dir, &["OCI_STORE_SPOOL_DIR"]).unwrap_or_else(std::env::temp_dir),
                 ca_file: env.path_or(self.ca_file, &["OCI_STORE_CA_FILE"]),
@@ -94,4 +94,9 @@ impl GlobalArgs {
             },
         })
     }
+}
+
+/// A laptop is not to be filled, and a large builder not to be waited for.
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(4, usize::from).clamp(4, 16)
 }

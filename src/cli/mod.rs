@@ -4,6 +4,7 @@
 mod backend_args;
 mod env_vars;
 mod global_args;
+mod image_args;
 mod login_args;
 mod place;
 mod registry_args;
@@ -14,11 +15,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::{Context, doctor, login, logout, pull, push, serve};
+use crate::commands::{Context, doctor, login, logout, push, serve};
 use crate::ui::{self, CommandError, ExitStatus, Printer};
 use backend_args::{AnyArgs, AzureArgs, BackendArgs, FsArgs, GcsArgs, NoArgs, S3Args};
 use env_vars::Env;
 use global_args::GlobalArgs;
+use image_args::Given;
 use login_args::{LoginArgs, LogoutArgs};
 use verbs::Verb;
 
@@ -121,7 +123,7 @@ pub fn main() -> ExitCode {
         let watcher = tokio::spawn(watch_signals(cancel.clone(), printer.clone()));
         let context =
             Context { printer: printer.clone(), reporter: ui::reporter(&printer), cancel, settings: global.settings };
-        let result = dispatch(cli.command, &env, &context).await;
+        let result = Box::pin(dispatch(cli.command, &env, &context)).await;
         watcher.abort();
         drop(context);
         match result {
@@ -179,8 +181,15 @@ async fn run(
 ) -> Result<ExitStatus, CommandError> {
     match verb {
         Verb::Push { args, .. } => push::run(args.request(backend, env, context)?, context).await?,
-        Verb::Pull { args, .. } => pull::run(args.request(backend, env, context)?, context).await?,
+        Verb::Pull { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Serve { args, .. } => serve::run(args.request(backend, env, context)?, context).await?,
+        Verb::Copy { args, .. } => return args.run(Given { backend, env, context }).await,
+        Verb::Tags { args, .. } => args.run(Given { backend, env, context }).await?,
+        Verb::Ls { args, .. } => args.run(Given { backend, env, context }).await?,
+        Verb::Inspect { args, .. } => args.run(Given { backend, env, context }).await?,
+        Verb::Manifest { args, .. } => args.run(Given { backend, env, context }).await?,
+        Verb::Config { args, .. } => args.run(Given { backend, env, context }).await?,
+        Verb::Blob { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Doctor { args, .. } => return doctor::run(args.request(backend, env, context)?, context).await,
     }
     Ok(ExitStatus::Ok)

@@ -8,8 +8,11 @@ use clap::{Args, Subcommand};
 
 use super::backend_args::{AnyArgs, BackendArgs, NoArgs};
 use super::env_vars::Env;
+use super::image_args::{BlobArgs, ConfigArgs, CopyArgs, Given, InspectArgs, LsArgs, ManifestArgs, TagsArgs};
 use super::place;
-use crate::commands::{Context, doctor, pull, push, serve};
+use super::registry_args::RegistryArgs;
+use crate::archive::ArchivePlace;
+use crate::commands::{Context, ImagePlace, copy, doctor, pull, push, serve};
 use crate::transfer::PlatformFilter;
 use crate::ui::{CommandError, ExitStatus};
 
@@ -37,6 +40,55 @@ pub(super) enum Verb<B: Args> {
         #[command(flatten)]
         backend: B,
     },
+    /// Copies an image between any two of registry, bucket, daemon, archive and layout
+    Copy {
+        #[command(flatten)]
+        args: CopyArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+    /// Lists the tags of a repository
+    Tags {
+        #[command(flatten)]
+        args: TagsArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+    /// Lists the repositories of a registry or bucket, or the tags of a repository with digests and sizes
+    Ls {
+        #[command(flatten)]
+        args: LsArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+    /// Shows what an image is made of: platforms, layers, sizes, labels, and what is attached to it
+    Inspect {
+        #[command(flatten)]
+        args: InspectArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+    /// Prints, stores or deletes a manifest
+    Manifest {
+        #[command(flatten)]
+        args: ManifestArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+    /// Prints the config of an image
+    Config {
+        #[command(flatten)]
+        args: ConfigArgs,
+        #[command(flatten)]
+        backend: B,
+    },
+    /// Reads or stores a single blob of a repository
+    Blob {
+        #[command(flatten)]
+        args: BlobArgs,
+        #[command(flatten)]
+        backend: B,
+    },
     /// Says what works between Docker, this machine and a bucket, and what to do about what does not
     Doctor {
         #[command(flatten)]
@@ -54,6 +106,13 @@ impl Verb<Box<AnyArgs>> {
             Self::Push { args, backend } => (Verb::Push { args, backend: none }, backend),
             Self::Pull { args, backend } => (Verb::Pull { args, backend: none }, backend),
             Self::Serve { args, backend } => (Verb::Serve { args, backend: none }, backend),
+            Self::Copy { args, backend } => (Verb::Copy { args, backend: none }, backend),
+            Self::Tags { args, backend } => (Verb::Tags { args, backend: none }, backend),
+            Self::Ls { args, backend } => (Verb::Ls { args, backend: none }, backend),
+            Self::Inspect { args, backend } => (Verb::Inspect { args, backend: none }, backend),
+            Self::Manifest { args, backend } => (Verb::Manifest { args, backend: none }, backend),
+            Self::Config { args, backend } => (Verb::Config { args, backend: none }, backend),
+            Self::Blob { args, backend } => (Verb::Blob { args, backend: none }, backend),
             Self::Doctor { args, backend } => (Verb::Doctor { args, backend: none }, backend),
         }
     }
@@ -76,15 +135,21 @@ pub(super) struct PushArgs {
 /// What `pull` takes.
 #[derive(Debug, Args)]
 pub(super) struct PullArgs {
-    /// Where from: BUCKET/NAME[:TAG][@DIGEST], or with the backend's scheme s3://BUCKET/NAME[:TAG][@DIGEST]
+    /// Where from: BUCKET/NAME[:TAG][@DIGEST], or with the backend's scheme s3://BUCKET/NAME[:TAG][@DIGEST]; or from a
+    /// registry, HOST/NAME:TAG
     #[arg(value_name = "REF")]
     reference: String,
     /// Where to: a name in the Docker daemon, docker-archive:FILE[:REF], oci-archive:FILE[:TAG] or oci:DIR[:TAG]
     /// [default: NAME:TAG in the Docker daemon]
     #[arg(short, long, value_name = "PLACE")]
     image: Option<String>,
+    /// Writes a file for `docker load`, as --image docker-archive:FILE does
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    path: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// What `push` and `pull` both take.
@@ -148,7 +213,7 @@ impl DoctorArgs {
 }
 
 impl CommonArgs {
-    fn resolve(self, env: &Env) -> Result<(Vec<PlatformFilter>, Option<PathBuf>), CommandError> {
+    pub(super) fn resolve(self, env: &Env) -> Result<(Vec<PlatformFilter>, Option<PathBuf>), CommandError> {
         let mut platforms = self.platform;
         if platforms.is_empty()
             && let Some(text) = env.first(&["OCI_STORE_PLATFORM"])
@@ -184,14 +249,32 @@ impl PushArgs {
 }
 
 impl PullArgs {
-    pub(super) fn request(
-        self,
-        backend: BackendArgs,
-        env: &Env,
-        context: &Context,
-    ) -> Result<pull::Request, CommandError> {
+    pub(super) async fn run(self, given: Given<'_>) -> Result<(), CommandError> {
+        let context = given.context;
+        if place::is_of_registry(&self.reference, given.backend.scheme()) {
+            return copy::pull(self.of_registry(given)?, context).await;
+        }
+        Box::pin(pull::run(self.request(given.backend, given.env, context)?, context)).await
+    }
+
+    fn of_registry(self, given: Given<'_>) -> Result<copy::PullRequest, CommandError> {
+        let image = self.image(given.env)?;
+        let (platforms, digestfile) = self.common.resolve(given.env)?;
+        let source = given.with(self.registry).named_repository(&self.reference)?;
+        Ok(copy::PullRequest { source, image, platforms, digestfile })
+    }
+
+    /// Returns where the image is to go, if that is said.
+    fn image(&self, env: &Env) -> Result<Option<ImagePlace>, CommandError> {
+        if let Some(file) = self.path.clone() {
+            return Ok(Some(ImagePlace::Archive(ArchivePlace::DockerArchive { file, reference: None })));
+        }
+        env.or(self.image.clone(), &["OCI_STORE_IMAGE"]).as_deref().map(place::image).transpose()
+    }
+
+    fn request(self, backend: BackendArgs, env: &Env, context: &Context) -> Result<pull::Request, CommandError> {
         let (scheme, place) = place::bucket_ref(&self.reference, backend.scheme())?;
-        let image = env.or(self.image, &["OCI_STORE_IMAGE"]).as_deref().map(place::image).transpose()?;
+        let image = self.image(env)?;
         if image.is_none() && place.tag.is_none() && place.digest.is_some() {
             return Err(CommandError::new(
                 ExitStatus::Usage,

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use storage_layout::{Store, StoreOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::ArchivePlace;
 use crate::backend::{BackendConfig, Intent};
 use crate::docker::{self, DaemonChoice, DockerEngine, Surroundings, TransportChoice};
 use crate::transfer::Reporter;
 use crate::ui::{CommandError, Printer};
+
+/// The memory for the bytes of one blob that is under way, in bytes.
+const MEMORY_OF_JOB: u64 = 16 * 1024 * 1024;
 
 /// What every command is given.
 #[derive(Clone, Debug)]
@@ -44,15 +46,6 @@ pub struct Settings {
     pub transport: TransportChoice,
 }
 
-/// Where an image is on this machine.
-#[derive(Clone, Debug)]
-pub enum ImagePlace {
-    /// In the Docker daemon, by name.
-    Docker(String),
-    /// In a file or folder.
-    Archive(ArchivePlace),
-}
-
 impl Context {
     /// Opens a bucket.
     pub(super) async fn open(
@@ -68,7 +61,8 @@ impl Context {
 
     /// Returns how much a store may use.
     pub(super) fn store_options(&self) -> StoreOptions {
-        StoreOptions { spool_dir: self.settings.spool_dir.clone(), ..StoreOptions::default() }
+        let memory = self.settings.jobs as u64 * MEMORY_OF_JOB;
+        StoreOptions { spool_dir: self.settings.spool_dir.clone(), memory, ..StoreOptions::default() }
     }
 
     /// Connects to the Docker daemon.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use storage_layout::{Digest, Manifest};
+use storage_layout::{Descriptor, Digest, Manifest};
 
 use super::Context;
 use crate::docker::Transport;
@@ -23,6 +23,12 @@ pub(super) struct Outcome {
     blobs: Vec<BlobOutcome>,
     bytes_sent: u64,
     seconds: f64,
+    /// What is attached to the image and went with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    referrers: Vec<Digest>,
+    /// Whether it is only told what would be done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,32 +59,56 @@ impl Outcome {
             bytes_sent: sent.map(|blob| blob.descriptor.size).sum(),
             blobs: blobs.iter().map(BlobOutcome::from).collect(),
             seconds: begun.elapsed().as_secs_f64(),
+            referrers: Vec::new(),
+            dry_run: false,
         }
+    }
+
+    /// Adds what is attached to the image and went with it.
+    pub(super) fn with_referrers(mut self, referrers: &[Descriptor]) -> Self {
+        self.referrers = referrers.iter().map(|referrer| referrer.digest.clone()).collect();
+        self
+    }
+
+    /// Says that nothing was done: it is told what would be.
+    pub(super) fn with_dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
     }
 
     /// Writes the result, and a summary for people that begins with `verb`.
     pub(super) fn tell(&self, verb: &str, digestfile: Option<&Path>, context: &Context) -> Result<(), CommandError> {
-        let there: u64 = self.blobs.iter().filter(|blob| blob.status == BlobStatus::Exists).map(|blob| blob.size).sum();
-        context.printer.end_progress();
-        context.printer.note(&format!(
-            "{verb}: {} sent, {} already there, {:.1} s",
-            Bytes(self.bytes_sent),
-            Bytes(there),
-            self.seconds
-        ));
+        self.summarize(verb, context);
         if let Some(file) = digestfile {
             std::fs::write(file, format!("{}\n", self.digest)).map_err(|error| {
                 CommandError::because(format!("cannot write the digest to {}", file.display()), error)
             })?;
         }
         match context.printer.format() {
-            Format::Text => context.printer.result(&format!("{}@{}", self.reference, self.digest)),
-            Format::Json => context.printer.result(
-                &serde_json::to_string(self)
-                    .map_err(|error| CommandError::because("cannot write the result", error))?,
-            ),
+            Format::Text => {
+                context.printer.result(&self.line());
+                Ok(())
+            }
+            Format::Json => context.printer.document(self),
         }
-        Ok(())
+    }
+
+    /// Returns the result as text.
+    pub(super) fn line(&self) -> String {
+        format!("{}@{}", self.reference, self.digest)
+    }
+
+    /// Tells people what travelled.
+    pub(super) fn summarize(&self, verb: &str, context: &Context) {
+        let there: u64 = self.blobs.iter().filter(|blob| blob.status == BlobStatus::Exists).map(|blob| blob.size).sum();
+        let sent = if self.dry_run { "to be sent" } else { "sent" };
+        context.printer.end_progress();
+        context.printer.note(&format!(
+            "{verb}: {} {sent}, {} already there, {:.1} s",
+            Bytes(self.bytes_sent),
+            Bytes(there),
+            self.seconds
+        ));
     }
 }
 

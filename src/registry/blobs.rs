@@ -30,10 +30,10 @@ pub(super) async fn head(call: &Call, name: &RepositoryName, digest: &Digest) ->
 
 async fn find(state: &RegistryState, name: &RepositoryName, digest: &Digest) -> Result<BlobStat, Error> {
     let repository = state.repository(name);
+    if state.adopt_blobs && !state.access.read_only {
+        return repository.adopt_blob(digest).await;
+    }
     match repository.stat_blob(digest).await {
-        Err(Error::BlobUnknown(_) | Error::Corrupt { .. }) if state.adopt_blobs && !state.access.read_only => {
-            repository.adopt_blob(digest).await
-        }
         // A damaged link is mended by whoever sends the blob again, and nobody does while it is answered for.
         Err(Error::Corrupt { .. }) if !state.access.read_only => Err(Error::BlobUnknown(digest.clone())),
         found => found,

@@ -218,6 +218,10 @@ impl transfer::Repository for RemoteRepository {
         }
     }
 
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, transfer::Error> {
+        Ok(self.size_of_blob(digest).await?)
+    }
+
     async fn get_blob(&self, descriptor: &Descriptor) -> Result<ByteStream, transfer::Error> {
         Ok(Download::open(self, descriptor).await?)
     }

@@ -27,6 +27,14 @@ impl Repository for storage_layout::Repository {
         }
     }
 
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        match self.locate_blob(digest).await {
+            Ok(stat) => Ok(Some(stat.size)),
+            Err(BucketError::BlobUnknown(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn get_blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error> {
         Ok(self.read_blob(&descriptor.digest).await?.stream)
     }
@@ -46,5 +54,9 @@ impl Repository for storage_layout::Repository {
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
         Ok(Self::referrers(self, subject, None).await?)
+    }
+
+    async fn settle(&self) {
+        self.store().settle().await;
     }
 }

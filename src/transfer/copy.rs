@@ -8,14 +8,17 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use storage_layout::{Descriptor, Manifest};
 
+use super::referrers::{self, Attached};
 use super::{BlobProgress, BlobStatus, Error, PlatformFilter, Reporter, Source, Target};
 
 /// Indexes in indexes in indexes: more levels than this are not followed.
 const MAX_DEPTH: usize = 8;
 /// More manifests than this below one root are not followed.
 const MAX_MANIFESTS: usize = 10_000;
-/// The largest config that is read to learn an image's platform, in bytes.
-const MAX_CONFIG: usize = 8 * 1024 * 1024;
+/// How many small questions are asked at once.
+const QUESTIONS: usize = 16;
+/// The largest config that is read into memory, in bytes.
+pub const MAX_CONFIG: u64 = 8 * 1024 * 1024;
 /// How often a source is asked again for a blob that was interrupted on its way into the target.
 const MAX_RESENDS: u32 = 4;
 /// The pause before the first of these times; the next ones are longer.
@@ -37,6 +40,8 @@ pub struct Copied {
     pub root: Manifest,
     /// All configs and layers, each once.
     pub blobs: Vec<CopiedBlob>,
+    /// The manifests that are attached to the image and were copied with it.
+    pub referrers: Vec<Descriptor>,
 }
 
 /// A config or layer that was copied.
@@ -49,7 +54,7 @@ pub struct CopiedBlob {
 }
 
 /// Copies what `source` stands for to `target`: blobs first, then the manifests below an index, and the root last, which is what
-/// makes the image visible.
+/// makes the image visible. What is attached to the image stays behind.
 ///
 /// # Errors
 /// Whatever source or target say. The target then shows nothing of the image.
@@ -59,40 +64,168 @@ pub async fn copy_image(
     options: &CopyOptions,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Copied, Error> {
-    let root = choose(source, source.root().await?, &options.platforms).await?;
-    let children = walk(source, &root).await?;
-    let mut seen = HashSet::new();
-    let manifests = || children.iter().chain(std::iter::once(&root));
-    let wanted: Vec<Descriptor> = manifests()
-        .flat_map(Manifest::blobs)
-        .filter(|descriptor| !descriptor.is_foreign() && seen.insert(descriptor.digest.clone()))
-        .cloned()
-        .collect();
-    let blobs = futures::stream::iter(wanted)
-        .map(|descriptor| copy_blob(source, target, descriptor, reporter))
-        .buffered(options.jobs.max(1))
-        .try_collect()
-        .await?;
-    for manifest in &children {
-        target.put_manifest(manifest).await?;
-    }
-    target.commit(&root).await?;
-    Ok(Copied { root, blobs })
+    let image = Image::find(source, &options.platforms).await?;
+    image.copy(source, target, options.jobs, reporter).await
 }
 
+/// An image that was found, with the manifests of all that is to be copied with it. From here on nothing depends on a name: a tag
+/// that moves changes nothing.
+#[derive(Clone, Debug)]
+pub struct Image {
+    root: Manifest,
+    /// The manifests below an index, children before their parents.
+    children: Vec<Manifest>,
+    attached: Vec<Attached>,
+}
+
+impl Image {
+    /// Finds what `source` stands for, narrowed down to the platforms that are wanted; none means all of them.
+    ///
+    /// # Errors
+    /// Whatever the source says; [`Error::NoPlatform`].
+    pub async fn find(source: &dyn Source, platforms: &[PlatformFilter]) -> Result<Self, Error> {
+        Self::below(source, source.root().await?, platforms).await
+    }
+
+    /// Does the same with a root that was read already.
+    ///
+    /// # Errors
+    /// As [`Image::find`].
+    pub async fn below(source: &dyn Source, root: Manifest, platforms: &[PlatformFilter]) -> Result<Self, Error> {
+        let root = choose(source, root, platforms).await?;
+        let children = walk(source, &root).await?;
+        Ok(Self { root, children, attached: Vec::new() })
+    }
+
+    /// Returns a manifest as an image by itself, whatever is below it.
+    pub fn alone(root: Manifest) -> Self {
+        Self { root, children: Vec::new(), attached: Vec::new() }
+    }
+
+    /// Finds what is attached to the image, to the manifests of an index too, and to what is attached.
+    ///
+    /// # Errors
+    /// Whatever the source says; [`Error::NotFound`] if something is listed and not there.
+    pub async fn with_referrers(mut self, source: &dyn Source) -> Result<Self, Error> {
+        // A narrowed index is not in the source, and nothing there refers to it.
+        let subjects = std::iter::once(&self.root).chain(&self.children);
+        self.attached = referrers::gather(source, subjects.map(|manifest| manifest.digest().clone()).collect()).await?;
+        Ok(self)
+    }
+
+    /// Returns the image's manifest or index.
+    pub fn root(&self) -> &Manifest {
+        &self.root
+    }
+
+    /// Returns the manifests below an index, children before their parents.
+    pub fn children(&self) -> &[Manifest] {
+        &self.children
+    }
+
+    /// Returns what is attached: what is attached to that in turn comes after it.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
+    /// Returns all configs and layers that belong to it, each once; not those that are legally elsewhere.
+    pub fn blobs(&self) -> Vec<Descriptor> {
+        let mut seen = HashSet::new();
+        let attached = self.attached.iter().flat_map(|one| one.children.iter().chain(std::iter::once(&one.manifest)));
+        self.children
+            .iter()
+            .chain(std::iter::once(&self.root))
+            .chain(attached)
+            .flat_map(Manifest::blobs)
+            .filter(|descriptor| !descriptor.is_foreign() && seen.insert(descriptor.digest.clone()))
+            .cloned()
+            .collect()
+    }
+
+    /// Copies it to `target`: blobs first, then the manifests below an index and what is attached, and the root last, which is
+    /// what makes the image visible.
+    ///
+    /// # Errors
+    /// Whatever source or target say. The target then shows nothing of the image.
+    pub async fn copy(
+        self,
+        source: &dyn Source,
+        target: &dyn Target,
+        jobs: usize,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<Copied, Error> {
+        let wanted = look_for(target, self.blobs(), reporter).await?;
+        let blobs = futures::stream::iter(wanted)
+            .map(|blob| copy_blob(source, target, blob, reporter))
+            .buffered(jobs.max(1))
+            .try_collect()
+            .await?;
+        for manifest in &self.children {
+            target.put_manifest(manifest).await?;
+        }
+        for Attached { manifest, tag, children, .. } in &self.attached {
+            for child in children {
+                target.put_manifest(child).await?;
+            }
+            target.put_referrer(manifest, tag.as_ref()).await?;
+        }
+        target.commit(&self.root).await?;
+        let referrers = self.attached.into_iter().map(|attached| attached.manifest.referrer_descriptor()).collect();
+        Ok(Copied { root: self.root, blobs, referrers })
+    }
+
+    /// Tells what [`Image::copy`] would send to `target`, and changes nothing.
+    ///
+    /// # Errors
+    /// Whatever the target says.
+    pub async fn compare(&self, target: Option<&dyn Target>, jobs: usize) -> Result<Copied, Error> {
+        let blobs = futures::stream::iter(self.blobs())
+            .map(|descriptor| async move {
+                let is_there = match target {
+                    Some(target) => target.would_have_blob(&descriptor).await?,
+                    None => false,
+                };
+                let status = if is_there { BlobStatus::Exists } else { BlobStatus::Sent };
+                Ok::<_, Error>(CopiedBlob { descriptor, status })
+            })
+            .buffered(jobs.max(1))
+            .try_collect()
+            .await?;
+        let referrers = self.attached.iter().map(|attached| attached.manifest.referrer_descriptor()).collect();
+        Ok(Copied { root: self.root.clone(), blobs, referrers })
+    }
+}
+
+/// Asks for all blobs at once, before the first one travels, and tells of those that need not.
+async fn look_for(
+    target: &dyn Target,
+    wanted: Vec<Descriptor>,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Vec<CopiedBlob>, Error> {
+    let found = futures::stream::iter(wanted).map(async |descriptor| {
+        let status = if target.has_blob(&descriptor).await? { BlobStatus::Exists } else { BlobStatus::Sent };
+        Ok::<_, Error>(CopiedBlob { descriptor, status })
+    });
+    let found: Vec<CopiedBlob> = found.buffered(QUESTIONS).try_collect().await?;
+    for CopiedBlob { descriptor, .. } in found.iter().filter(|blob| blob.status == BlobStatus::Exists) {
+        reporter.blob_exists(&descriptor.digest, descriptor.size);
+    }
+    Ok(found)
+}
+
+/// Has a blob travel, unless it is there.
 async fn copy_blob(
     source: &dyn Source,
     target: &dyn Target,
-    descriptor: Descriptor,
+    blob: CopiedBlob,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<CopiedBlob, Error> {
-    if target.has_blob(&descriptor).await? {
-        reporter.blob_exists(&descriptor.digest, descriptor.size);
-        return Ok(CopiedBlob { descriptor, status: BlobStatus::Exists });
+    if blob.status == BlobStatus::Exists {
+        return Ok(blob);
     }
     let mut resends = 0;
     loop {
-        match send_blob(source, target, &descriptor, reporter).await {
+        match send_blob(source, target, &blob.descriptor, reporter).await {
             Err(Error::Interrupted(error)) if resends < MAX_RESENDS => {
                 tracing::info!(%error, "sending the blob again");
                 resends += 1;
@@ -101,7 +234,7 @@ async fn copy_blob(
             sent => break sent?,
         }
     }
-    Ok(CopiedBlob { descriptor, status: BlobStatus::Sent })
+    Ok(blob)
 }
 
 async fn send_blob(
@@ -112,10 +245,43 @@ async fn send_blob(
 ) -> Result<(), Error> {
     let progress: Arc<dyn BlobProgress> = Arc::from(reporter.blob_started(&short(descriptor), Some(descriptor.size)));
     let counted = Arc::clone(&progress);
-    let body = source.blob(descriptor).await?.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));
+    let body = source.blob(descriptor).await.map_err(|error| incomplete(error, descriptor))?;
+    let body = body.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));
     target.put_blob(descriptor, body.boxed()).await?;
     progress.finished(&descriptor.digest);
     Ok(())
+}
+
+/// Returns the bytes of a small blob, such as a config, verified.
+///
+/// # Errors
+/// Whatever the source says; [`Error::Invalid`] if the blob is larger than `limit` bytes or is not what its descriptor says.
+pub async fn read_small(source: &dyn Source, descriptor: &Descriptor, limit: u64) -> Result<Bytes, Error> {
+    let Descriptor { digest, size, .. } = descriptor;
+    if *size > limit {
+        return Err(Error::Invalid(format!("{digest} has {size} bytes, more than the {limit} that are read")));
+    }
+    let mut bytes = Vec::new();
+    let mut body = source.blob(descriptor).await.map_err(|error| incomplete(error, descriptor))?;
+    while let Some(piece) = body.try_next().await.map_err(storage_layout::Error::Body)? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() as u64 > *size {
+            break;
+        }
+    }
+    let actual = digest.algorithm().digest(&bytes);
+    if actual != *digest {
+        return Err(storage_layout::Error::DigestMismatch { expected: digest.clone(), actual }.into());
+    }
+    Ok(bytes.into())
+}
+
+/// The image was found, and something that it names was not: it is damaged, not absent.
+fn incomplete(error: Error, missing: &Descriptor) -> Error {
+    if error.is_not_found() {
+        return Error::Invalid(format!("the image is not whole: it names {}, and {error}", missing.digest));
+    }
+    error
 }
 
 fn short(descriptor: &Descriptor) -> String {
@@ -123,7 +289,7 @@ fn short(descriptor: &Descriptor) -> String {
 }
 
 /// Returns all manifests below `root`, children before their parents, each once.
-async fn walk(source: &dyn Source, root: &Manifest) -> Result<Vec<Manifest>, Error> {
+pub(super) async fn walk(source: &dyn Source, root: &Manifest) -> Result<Vec<Manifest>, Error> {
     let mut found: Vec<Manifest> = Vec::new();
     let mut seen: HashSet<_> = HashSet::from([root.digest().clone()]);
     let mut level: Vec<Descriptor> = root.manifests().to_vec();
@@ -137,13 +303,11 @@ async fn walk(source: &dyn Source, root: &Manifest) -> Result<Vec<Manifest>, Err
         if seen.len() > MAX_MANIFESTS {
             return Err(Error::Invalid(format!("the index {} has more than {MAX_MANIFESTS} manifests", root.digest())));
         }
-        let mut next = Vec::new();
-        for descriptor in &level {
-            let manifest = source.manifest(descriptor).await?;
-            next.extend_from_slice(manifest.manifests());
-            found.push(manifest);
-        }
-        level = next;
+        let asked = futures::stream::iter(&level)
+            .map(async |descriptor| source.manifest(descriptor).await.map_err(|error| incomplete(error, descriptor)));
+        let manifests: Vec<Manifest> = asked.buffered(QUESTIONS).try_collect().await?;
+        level = manifests.iter().flat_map(|manifest| manifest.manifests().to_vec()).collect();
+        found.extend(manifests);
     }
     Err(Error::Invalid(format!("the index {} is more than {MAX_DEPTH} levels deep", root.digest())))
 }
@@ -164,14 +328,7 @@ pub(super) async fn choose(source: &dyn Source, root: Manifest, wanted: &[Platfo
 /// An image alone has its platform in its config.
 async fn check_platform(source: &dyn Source, image: &Manifest, wanted: &[PlatformFilter]) -> Result<(), Error> {
     let Some(config) = image.config() else { return Ok(()) };
-    let mut bytes = Vec::new();
-    let mut body = source.blob(config).await?;
-    while let Some(piece) = body.try_next().await.map_err(storage_layout::Error::Body)? {
-        bytes.extend_from_slice(&piece);
-        if bytes.len() > MAX_CONFIG {
-            return Err(Error::Invalid(format!("the config {} is larger than {MAX_CONFIG} bytes", config.digest)));
-        }
-    }
+    let bytes = read_small(source, config, MAX_CONFIG).await?;
     // A config without a platform is no image for any machine, such as an artifact's: it goes everywhere.
     let Ok(platform) = serde_json::from_slice::<storage_layout::Platform>(&bytes) else { return Ok(()) };
     let mut descriptor = image.descriptor();

@@ -7,16 +7,18 @@ mod bucket;
 mod copy;
 mod error;
 mod platform;
+mod referrers;
 mod report;
 mod repository;
 
 use async_trait::async_trait;
 pub use storage_layout::ByteStream;
-use storage_layout::{Descriptor, Manifest};
+use storage_layout::{Descriptor, Digest, Manifest, Tag};
 
-pub use copy::{Copied, CopiedBlob, CopyOptions, copy_image};
+pub use copy::{Copied, CopiedBlob, CopyOptions, Image, MAX_CONFIG, copy_image, read_small};
 pub use error::Error;
-pub use platform::PlatformFilter;
+pub use platform::{PlatformFilter, platform_name};
+pub use referrers::{Attached, Referrer, cosign_tags, is_digest_tag, referrers_tag};
 pub use report::{BlobProgress, BlobStatus, Reporter};
 pub use repository::{Repository, RepositorySource, RepositoryTarget};
 
@@ -31,6 +33,12 @@ pub trait Source: Send + Sync {
 
     /// Returns the bytes of a config or layer. They need not be verified: every target does that.
     async fn blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error>;
+
+    /// Returns what is attached to a manifest of this place from outside. Most places that are files know nothing of that.
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
+        let _ = subject;
+        Ok(Vec::new())
+    }
 }
 
 /// Where an image is written to.
@@ -44,6 +52,29 @@ pub trait Target: Send + Sync {
 
     /// Stores a manifest that an index names. Its blobs and manifests are there already.
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error>;
+
+    /// Tells whether the place can hold what is attached to an image from outside.
+    fn takes_referrers(&self) -> bool {
+        false
+    }
+
+    /// Stores a manifest that is attached to another one: by the subject that it names, or by `tag`. Its blobs and manifests are
+    /// there already; what it is attached to may come later.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where [`Target::takes_referrers`] says that there can be none.
+    async fn put_referrer(&self, manifest: &Manifest, tag: Option<&Tag>) -> Result<(), Error> {
+        let _ = tag;
+        Err(Error::Invalid(format!(
+            "{} is attached to the image, and nothing can be attached there",
+            manifest.digest()
+        )))
+    }
+
+    /// Tells what [`Target::has_blob`] would, and changes nothing.
+    async fn would_have_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        self.has_blob(descriptor).await
+    }
 
     /// Stores the manifest that the place's name is to stand for, and names it. This is the commit: before it nobody who looks
     /// at the place sees anything of the image, after it everything is there.

@@ -62,14 +62,15 @@ impl PlatformFilter {
     pub fn choose<'a>(&self, manifests: &'a [Descriptor]) -> Result<&'a Descriptor, Error> {
         let found = manifests.iter().find(|descriptor| descriptor.platform.as_ref().is_some_and(|p| self.matches(p)));
         found.ok_or_else(|| {
-            let names: Vec<String> = manifests.iter().filter_map(|d| d.platform.as_ref()).map(name_of).collect();
+            let names: Vec<String> = manifests.iter().filter_map(|d| d.platform.as_ref()).map(platform_name).collect();
             let available = if names.is_empty() { "no platform by name".to_owned() } else { names.join(", ") };
             Error::NoPlatform { wanted: self.to_string(), available }
         })
     }
 }
 
-fn name_of(platform: &Platform) -> String {
+/// Returns `os/arch[/variant]`.
+pub fn platform_name(platform: &Platform) -> String {
     let mut name = format!("{}/{}", platform.os(), platform.architecture());
     if let Some(variant) = platform.variant() {
         name.push('/');

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use storage_layout::{ByteStream, Descriptor, Digest, Manifest, Reference, Tag};
 
-use super::{Error, Source, Target};
+use super::{Error, Referrer, Source, Target, referrers};
 
 /// What a bucket's repository and a remote registry's have in common: manifests by tag or digest, blobs, tags, referrers.
 #[async_trait]
@@ -30,6 +30,9 @@ pub trait Repository: Send + Sync + fmt::Debug {
     /// bucket or registry, is there afterwards.
     async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, Error>;
 
+    /// Returns a blob's size in bytes, or `None` if it would have to be sent. Unlike [`Repository::has_blob`] this changes nothing.
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
+
     /// Returns a blob's bytes. They need not be verified: every target does that.
     ///
     /// # Errors
@@ -47,6 +50,9 @@ pub trait Repository: Send + Sync + fmt::Debug {
 
     /// Returns descriptors of the manifests whose subject is `subject`. Nothing refers to a subject that does not exist.
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error>;
+
+    /// Waits until what failed writes had begun is cleaned up. To be called before the process ends.
+    async fn settle(&self) {}
 }
 
 /// What a reference names in a repository, to be read.
@@ -76,6 +82,10 @@ impl Source for RepositorySource {
     async fn blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error> {
         self.repository.get_blob(descriptor).await
     }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
+        referrers::in_repository(self.repository.as_ref(), subject).await
+    }
 }
 
 /// A repository, and the tag to set in it.
@@ -104,6 +114,18 @@ impl Target for RepositoryTarget {
 
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
         self.repository.put_manifest(manifest, &[]).await
+    }
+
+    fn takes_referrers(&self) -> bool {
+        true
+    }
+
+    async fn put_referrer(&self, manifest: &Manifest, tag: Option<&Tag>) -> Result<(), Error> {
+        self.repository.put_manifest(manifest, tag.map_or(&[], std::slice::from_ref)).await
+    }
+
+    async fn would_have_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        Ok(self.repository.blob_size(&descriptor.digest).await? == Some(descriptor.size))
     }
 
     async fn commit(&self, root: &Manifest) -> Result<(), Error> {

@@ -133,7 +133,8 @@ fn judge_one(error: &(dyn StdError + 'static)) -> Option<(ExitStatus, Vec<String
             }
             transfer::Error::Invalid(_) => Some((ExitStatus::Integrity, Vec::new())),
             transfer::Error::Remote(error) | transfer::Error::Interrupted(error) => judge_one(error.as_ref()),
-            transfer::Error::Bucket(_) | transfer::Error::File { .. } => None,
+            transfer::Error::Bucket(error) => judge_one(error),
+            transfer::Error::File { .. } => None,
         };
     }
     if let Some(error) = error.downcast_ref::<remote::Error>() {

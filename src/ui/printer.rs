@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use super::CommandError;
+
 /// How the result is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -70,6 +72,22 @@ impl Printer {
         if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
             tracing::debug!(%error, "the result could not be written");
         }
+    }
+
+    /// Writes a result for people, which may quote what came from elsewhere.
+    pub fn text(&self, lines: &str) {
+        self.result(&printable(lines));
+    }
+
+    /// Writes the result as one JSON document.
+    ///
+    /// # Errors
+    /// If it cannot be one.
+    pub fn document(&self, document: &impl serde::Serialize) -> Result<(), CommandError> {
+        let text =
+            serde_json::to_string(document).map_err(|error| CommandError::because("cannot write the result", error))?;
+        self.result(&text);
+        Ok(())
     }
 
     /// Writes bytes of the result as they are.

@@ -88,12 +88,26 @@ impl Repository {
     /// # Errors
     /// [`Error::BlobUnknown`] if the bucket has no such blob or has it damaged.
     pub async fn adopt_blob(&self, digest: &Digest) -> Result<BlobStat> {
-        let size = self.store.data_size(digest).await?.ok_or_else(|| Error::BlobUnknown(digest.clone()))?;
-        if !self.store.inner.sizes.confirm(self, digest, size).await? {
-            return Err(Error::BlobUnknown(digest.clone()));
+        let (linked, size) = tokio::try_join!(self.whole_link(digest), self.store.data_size(digest))?;
+        let stored = linked.clone().unwrap_or_else(|| digest.clone());
+        let size = if stored == *digest { size } else { self.store.data_size(&stored).await? };
+        let unknown = || Error::BlobUnknown(digest.clone());
+        let size = size.ok_or_else(unknown)?;
+        if !self.store.inner.sizes.confirm(self, &stored, size).await? {
+            return Err(unknown());
         }
-        self.link_blob(digest).await?;
-        Ok(BlobStat { digest: digest.clone(), size, stored: digest.clone() })
+        if linked.is_none() {
+            self.link_blob(digest).await?;
+        }
+        Ok(BlobStat { digest: digest.clone(), size, stored })
+    }
+
+    /// Like [`Repository::layer_link`], but a damaged link is none: whoever asks writes a new one.
+    pub(crate) async fn whole_link(&self, digest: &Digest) -> Result<Option<Digest>> {
+        match self.layer_link(digest).await {
+            Err(Error::Corrupt { .. }) => Ok(None),
+            found => found,
+        }
     }
 
     /// Links a blob of another repository to this one. Without `from`, any repository will do.

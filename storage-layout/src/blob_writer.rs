@@ -16,8 +16,8 @@ use crate::store::{MIB, Store, permits};
 
 /// The most parts that a store takes is 10,000; some room is left.
 const MAX_PARTS: u64 = 9_000;
-/// How many parts of one blob are under way at once.
-const PARTS_IN_FLIGHT: usize = 4;
+/// How many parts of one blob are under way at once, if there is memory for them.
+const PARTS_IN_FLIGHT: usize = 16;
 
 /// Stores one blob. A writer that fails, or that is aborted, leaves nothing that can be seen; one that is dropped without
 /// either may leave parts that a store keeps and bills, so every way out goes through [`BlobWriter::finish`] or

@@ -38,6 +38,8 @@ mod manifest_store;
 pub mod media_type;
 mod name;
 mod objects;
+mod range_reader;
+mod read_ahead;
 mod referrers;
 mod sizes;
 mod store;

@@ -40,24 +40,19 @@ impl Repository {
         let digest = &descriptor.digest;
         let unknown =
             |found: String| Error::ManifestBlobUnknown { digest: digest.clone(), expected: descriptor.size, found };
-        let found = match self.store.data_size(digest).await? {
+        // Links are looked at first: most are there, and reading is cheaper than writing.
+        let (linked, size) = tokio::try_join!(self.whole_link(digest), self.store.data_size(digest))?;
+        let size = match &linked {
             // Kept under another algorithm, as Docker's registry does with sha512.
-            None => match self.find_blob(digest).await {
-                Ok(stat) => Some((stat.size, stat.stored)),
-                Err(Error::BlobUnknown(_)) => None,
-                Err(error) => return Err(error),
-            },
-            Some(size) => Some((size, digest.clone())),
+            Some(stored) if size.is_none() && stored != digest => self.store.data_size(stored).await?,
+            _ => size,
         };
-        match found {
-            Some((size, stored)) if size == descriptor.size => {
-                if stored == *digest {
-                    self.link_blob(digest).await
-                } else {
-                    Ok(())
-                }
-            }
-            Some((size, _)) => Err(unknown(format!("the bucket has it with {size} bytes"))),
+        match size {
+            Some(size) if size == descriptor.size => match linked {
+                Some(_) => Ok(()),
+                None => self.link_blob(digest).await,
+            },
+            Some(size) => Err(unknown(format!("the bucket has it with {size} bytes"))),
             None if descriptor.is_foreign() || self.store.inner.options.allow_missing_blobs => Ok(()),
             None => Err(unknown("the bucket has not got it".to_owned())),
         }
@@ -92,19 +87,21 @@ impl Repository {
     /// [`Error::ManifestUnknown`] if the repository has no such tag or manifest; [`Error::Corrupt`] if what is stored has
     /// another digest.
     pub async fn get_manifest(&self, reference: &Reference) -> Result<Manifest> {
-        let (digest, bytes) = match reference {
-            Reference::Tag(_) => {
-                let digest = self.resolve(reference).await?;
-                let bytes = self.read_manifest(&digest).await?;
-                (digest, bytes)
+        match reference {
+            Reference::Tag(_) => self.get_linked_manifest(&self.resolve(reference).await?).await,
+            Reference::Digest(digest) => {
+                Ok(tokio::try_join!(self.resolve(reference), self.get_linked_manifest(digest))?.1)
             }
-            Reference::Digest(digest) => tokio::try_join!(self.resolve(reference), self.read_manifest(digest))?,
-        };
-        let bytes = bytes.ok_or_else(|| self.unknown(reference))?;
-        let manifest = Manifest::parse(bytes, digest.algorithm(), None);
+        }
+    }
+
+    /// Returns a manifest that this repository has a link to, verified.
+    pub(crate) async fn get_linked_manifest(&self, digest: &Digest) -> Result<Manifest> {
+        let bytes = self.read_manifest(digest).await?;
+        let bytes = bytes.ok_or_else(|| self.unknown(&Reference::Digest(digest.clone())))?;
         let key = || Key::BlobData(digest.clone()).path().to_string();
-        match manifest {
-            Ok(manifest) if *manifest.digest() == digest => Ok(manifest),
+        match Manifest::parse(bytes, digest.algorithm(), None) {
+            Ok(manifest) if manifest.digest() == digest => Ok(manifest),
             Ok(manifest) => {
                 Err(Error::Corrupt { key: key(), found: format!("holds a manifest with digest {}", manifest.digest()) })
             }

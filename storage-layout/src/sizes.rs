@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::key::{Key, prefix};
 use crate::manifest::Manifest;
-use crate::name::{Reference, RepositoryName};
+use crate::name::RepositoryName;
 use crate::objects::for_each;
 use crate::store::Repository;
 use crate::verified;
@@ -135,7 +135,8 @@ impl Sizes {
         revisions.sort_by_key(|(_, _, modified)| std::cmp::Reverse(*modified));
         revisions.truncate(limit);
         let manifests = for_each(revisions, |(repository, digest, _)| async move {
-            match repository.get_manifest(&Reference::Digest(digest)).await {
+            // The link was listed a moment ago.
+            match repository.get_linked_manifest(&digest).await {
                 Ok(manifest) => Ok(Some(manifest)),
                 // A manifest that is lost or damaged says nothing of sizes; whoever asks for it is told.
                 Err(Error::ManifestUnknown { .. } | Error::Corrupt { .. } | Error::ManifestInvalid(_)) => Ok(None),

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::name::RepositoryName;
 use crate::objects::Objects;
+use crate::read_ahead::ReadBudget;
 use crate::sizes::Sizes;
 use crate::verified::Verified;
 
@@ -23,7 +24,10 @@ pub struct StoreOptions {
     /// The size of a part of a multipart upload, in bytes. All parts of an upload but the last are equal, since some stores
     /// demand that. At least 5 MiB on S3.
     pub part_size: u64,
-    /// The memory for parts that are being filled or sent, for all uploads together, in bytes.
+    /// How much of a blob one request reads, in bytes, where several read it at once.
+    pub range_size: u64,
+    /// The memory for what is under way, in bytes: parts that are being filled or sent, and ranges that are read ahead of whoever
+    /// wants them. For all uploads and downloads together.
     pub memory: u64,
     /// Whether a manifest is stored though blobs that it names are not in the bucket, as the specification lets a registry do.
     /// A blob that is there with another size than the manifest states is refused all the same.
@@ -32,7 +36,13 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { spool_dir: std::env::temp_dir(), part_size: 8 * MIB, memory: 64 * MIB, allow_missing_blobs: false }
+        Self {
+            spool_dir: std::env::temp_dir(),
+            part_size: 8 * MIB,
+            range_size: 2 * MIB,
+            memory: 64 * MIB,
+            allow_missing_blobs: false,
+        }
     }
 }
 
@@ -60,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) options: StoreOptions,
     /// One permit for each MiB of [`StoreOptions::memory`].
     pub(crate) memory: Arc<Semaphore>,
+    pub(crate) reading: ReadBudget,
     pub(crate) sizes: Sizes,
     pub(crate) verified: Verified,
     /// Removals of what a dropped writer had begun.
@@ -70,10 +81,12 @@ impl Store {
     /// Makes a handle. Nothing is read or written.
     pub fn new(objects: Arc<dyn ObjectStore>, options: StoreOptions) -> Self {
         let memory = Arc::new(Semaphore::new(options.permits() as usize));
+        let reading = ReadBudget::new(&options, &memory);
         let inner = Inner {
             objects: Objects(objects),
             options,
             memory,
+            reading,
             sizes: Sizes::default(),
             verified: Verified::default(),
             cleanup: TaskTracker::new(),

@@ -7,20 +7,15 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
-use tokio::io::AsyncSeekExt;
-use tokio_util::io::ReaderStream;
 
 use crate::blob::ByteStream;
 use crate::digest::{Digest, Digester};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::objects::store_error;
+use crate::read_ahead;
 use crate::sizes::REMEMBERED;
 use crate::store::Store;
-
-/// How much is read from a file at once, in bytes: `object_store`'s own 8 KiB cost a thread hop each.
-const FILE_PIECE: usize = 256 * 1024;
 
 /// The blobs that this process has read to the end and found right, with the size that they had.
 #[derive(Debug, Default)]
@@ -61,9 +56,9 @@ pub(crate) async fn open(
     // was found right, a part is read alone.
     let whole = window.start == 0 && window.end == size;
     if !whole && store.inner.verified.contains(digest, size) {
-        return open_range(store, stored, window).await;
+        return open_range(store, stored, window, size).await;
     }
-    let body = open_range(store, stored, 0..size).await?;
+    let body = open_range(store, stored, 0..size, size).await?;
     let state = Reading {
         store: store.clone(),
         body,
@@ -77,29 +72,16 @@ pub(crate) async fn open(
     Ok(futures::stream::try_unfold(state, Reading::next).boxed())
 }
 
-async fn open_range(store: &Store, stored: &Digest, range: Range<u64>) -> Result<ByteStream> {
+async fn open_range(store: &Store, stored: &Digest, range: Range<u64>, size: u64) -> Result<ByteStream> {
     let path = Key::BlobData(stored.clone()).path();
-    let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-    match store.objects().0.get_opts(&path, options).await {
-        Ok(found) => into_stream(found)
-            .await
-            .map_err(|source| Error::Corrupt { key: path.to_string(), found: format!("cannot be read: {source}") }),
+    match read_ahead::open(store, path.clone(), range).await {
+        Ok((stream, found)) if found == size => Ok(stream),
+        Ok((_, found)) => {
+            let found = format!("has {found} bytes where there were {size} a moment ago");
+            Err(Error::Corrupt { key: path.to_string(), found })
+        }
         Err(object_store::Error::NotFound { .. }) => Err(Error::BlobUnknown(stored.clone())),
         Err(error) => Err(store_error("reading", &path)(error)),
-    }
-}
-
-async fn into_stream(found: GetResult) -> io::Result<ByteStream> {
-    let range = found.range.clone();
-    match found.payload {
-        GetResultPayload::File(file, _) => {
-            let mut file = tokio::fs::File::from_std(file);
-            file.set_max_buf_size(FILE_PIECE);
-            file.seek(io::SeekFrom::Start(range.start)).await?;
-            let file = tokio::io::AsyncReadExt::take(file, range.end - range.start);
-            Ok(ReaderStream::with_capacity(file, FILE_PIECE).boxed())
-        }
-        GetResultPayload::Stream(stream) => Ok(stream.map_err(io::Error::other).boxed()),
     }
 }
 

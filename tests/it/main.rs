@@ -6,6 +6,7 @@
 mod cli;
 mod clouds;
 mod compatibility;
+mod copy;
 mod crash;
 mod daemons;
 mod docker;
@@ -17,6 +18,7 @@ mod limits;
 mod places;
 mod readme;
 mod remote;
+mod seeds;
 mod server;
 mod spec;
 mod support;

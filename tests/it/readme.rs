@@ -11,7 +11,7 @@ use crate::support::s3::S3;
 use crate::support::sshd::Sshd;
 
 /// Returns the lines of a section's examples that begin with `oci-store`, without their comments.
-fn examples(section: &str) -> Vec<String> {
+pub(crate) fn examples(section: &str) -> Vec<String> {
     let readme = include_str!("../../README.md");
     let (_, text) = readme.split_once(&format!("\n## {section}\n")).expect("the section is there");
     let text = text.split("\n## ").next().expect("a split has a first part");

@@ -81,7 +81,7 @@ pub struct Call {
     pub operation: Operation,
     /// The key, or the prefix of a list.
     pub path: Path,
-    /// The length of what it sends, in bytes.
+    /// The length of what it sends, or of the range that it asks for, in bytes.
     pub length: u64,
 }
 

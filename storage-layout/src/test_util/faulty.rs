@@ -13,8 +13,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, UploadPart,
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, UploadPart,
 };
 
 use super::fault::{Call, Failure, Fault, Operation, Stop};
@@ -30,6 +30,7 @@ pub struct FaultyStore {
 struct State {
     fault: Fault,
     yields: usize,
+    without_etags: bool,
     observer: Option<Observer>,
     calls: AtomicU64,
     unfinished: AtomicU64,
@@ -53,6 +54,7 @@ impl FaultyStore {
         let state = State {
             fault,
             yields: 0,
+            without_etags: false,
             observer: None,
             calls: zero(),
             unfinished: zero(),
@@ -83,6 +85,13 @@ impl FaultyStore {
     #[must_use]
     pub fn slowly(mut self, yields: usize) -> Self {
         self.state_mut().yields = yields;
+        self
+    }
+
+    /// Leaves the `ETag` out of what is read, as some stores do.
+    #[must_use]
+    pub fn without_etags(mut self) -> Self {
+        self.state_mut().without_etags = true;
         self
     }
 
@@ -217,10 +226,17 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        let operation = if options.head { Operation::Head } else { Operation::Get };
-        let verdict = self.state.judge(operation, path, 0);
+        let (operation, length) = match &options.range {
+            _ if options.head => (Operation::Head, 0),
+            Some(GetRange::Bounded(range)) => (Operation::Get, range.end - range.start),
+            _ => (Operation::Get, 0),
+        };
+        let verdict = self.state.judge(operation, path, length);
         let breaks_off = operation == Operation::Get && matches!(verdict, Verdict::BreakOff);
         let mut found = self.state.carry_out(verdict, path, self.inner.get_opts(path, options)).await?;
+        if self.state.without_etags {
+            found.meta.e_tag = None;
+        }
         if breaks_off {
             let Range { start, end } = found.range;
             let half = self.inner.get_range(path, start..start.midpoint(end)).await;

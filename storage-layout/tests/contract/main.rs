@@ -46,6 +46,7 @@ impl Bucket {
         let options = StoreOptions {
             spool_dir: spool.path().to_owned(),
             part_size: PART,
+            range_size: PART / 5,
             memory: 4 * PART,
             ..StoreOptions::default()
         };

@@ -1,0 +1,174 @@
+//! Where a copy goes to, opened.
+
+use std::sync::Arc;
+
+use storage_layout::Manifest;
+
+use crate::archive::{self, ArchivePlace, Spool, TargetOptions};
+use crate::backend::Intent;
+use crate::commands::{Context, ImagePlace, Place, RepositoryPlace};
+use crate::docker::{DockerEngine, LocalImage};
+use crate::transfer::{Copied, PlatformFilter, Repository, RepositoryTarget, Target};
+use crate::ui::{CommandError, ExitStatus};
+
+/// Where a copy goes to.
+pub(super) struct TargetEnd {
+    /// `None` where a dry run would have to make something first; nothing is there then.
+    target: Option<Box<dyn Target>>,
+    holder: Holder,
+}
+
+/// What holds the image in the end.
+enum Holder {
+    Repository(Option<Arc<dyn Repository>>),
+    DockerArchive,
+    Layout,
+    Daemon(Box<Daemon>),
+}
+
+/// A daemon that is to load what is written.
+struct Daemon {
+    engine: DockerEngine,
+    platform: PlatformFilter,
+    name: String,
+    spool: Spool,
+}
+
+impl TargetEnd {
+    /// Opens a place to copy to. A dry run makes nothing.
+    pub(super) async fn open(
+        place: &Place,
+        source: &Place,
+        dry_run: bool,
+        context: &Context,
+    ) -> Result<Self, CommandError> {
+        match place {
+            Place::Repository(place) => Self::repository(place, source, dry_run, context).await,
+            Place::Local(ImagePlace::Archive(place)) => {
+                let holder = match place {
+                    ArchivePlace::DockerArchive { .. } => Holder::DockerArchive,
+                    ArchivePlace::OciArchive { .. } | ArchivePlace::OciDirectory { .. } => Holder::Layout,
+                };
+                if dry_run && !matches!(place, ArchivePlace::OciDirectory { .. }) {
+                    return Ok(Self { target: None, holder });
+                }
+                let target = archive::open_target(place, &TargetOptions { name: name_of(source) })
+                    .map_err(|error| CommandError::because(format!("cannot write {place}"), error))?;
+                Ok(Self { target: Some(target), holder })
+            }
+            Place::Local(ImagePlace::Docker(name)) => {
+                let daemon = Daemon::open(name, context).await?;
+                let target = daemon.spool.target(name);
+                let target = target.map_err(|error| CommandError::because(format!("cannot write {place}"), error))?;
+                Ok(Self { target: (!dry_run).then_some(target), holder: Holder::Daemon(Box::new(daemon)) })
+            }
+        }
+    }
+
+    async fn repository(
+        place: &RepositoryPlace,
+        source: &Place,
+        dry_run: bool,
+        context: &Context,
+    ) -> Result<Self, CommandError> {
+        if place.digest().is_some() {
+            return Err(CommandError::new(ExitStatus::Usage, format!("cannot copy to {place}: it names a digest"))
+                .hint("copy to a tag; the digest is printed when it is done"));
+        }
+        let near = match source {
+            Place::Repository(source) => Some(source),
+            Place::Local(_) => None,
+        };
+        let intent = if dry_run { Intent::Read } else { Intent::Write };
+        let repository = match context.repository_near(place, near, intent).await {
+            Ok(repository) => repository,
+            // A copy makes the folder.
+            Err(error) if dry_run && place.is_folder() && error.status() == ExitStatus::NotFound => {
+                return Ok(Self { target: None, holder: Holder::Repository(None) });
+            }
+            Err(error) => return Err(error),
+        };
+        let target = RepositoryTarget::new(Arc::clone(&repository), Some(place.tag_or_latest()));
+        Ok(Self { target: Some(Box::new(target)), holder: Holder::Repository(Some(repository)) })
+    }
+
+    pub(super) fn target(&self) -> Option<&dyn Target> {
+        self.target.as_deref()
+    }
+
+    /// Tells whether the place can hold what is attached to an image.
+    pub(super) fn takes_referrers(&self) -> bool {
+        matches!(self.holder, Holder::Repository(_) | Holder::Layout)
+    }
+
+    /// Returns the platform to choose where the place holds one image and the user chooses none.
+    pub(super) fn only_platform(&self) -> Option<PlatformFilter> {
+        match &self.holder {
+            Holder::Repository(_) | Holder::Layout => None,
+            Holder::DockerArchive => Some(PlatformFilter::host()),
+            Holder::Daemon(daemon) => Some(daemon.platform.clone()),
+        }
+    }
+
+    /// Cleans up what failed.
+    pub(super) async fn settle(&self) {
+        if let Holder::Repository(Some(repository)) = &self.holder {
+            repository.settle().await;
+        }
+    }
+
+    /// Has a daemon load what was written.
+    pub(super) async fn finish(self, copied: Copied, attempted: &str) -> Result<Copied, CommandError> {
+        let Self { target, holder } = self;
+        drop(target);
+        if let Holder::Daemon(daemon) = holder {
+            daemon.load(&copied, attempted).await?;
+        }
+        Ok(copied)
+    }
+}
+
+impl Daemon {
+    async fn open(name: &str, context: &Context) -> Result<Self, CommandError> {
+        let attempted = format!("cannot write {name} to the Docker daemon");
+        let because = |error| CommandError::because(attempted.clone(), error);
+        let engine = context.docker().await.map_err(because)?;
+        let platform = engine.describe().await.map_err(because)?.platform;
+        let label = format!("the archive of {name} for the Docker daemon");
+        let spool = Spool::create(label, &context.settings.spool_dir).await;
+        Ok(Self {
+            engine,
+            platform: platform.parse().unwrap_or_else(|_| PlatformFilter::host()),
+            name: name.to_owned(),
+            spool: spool.map_err(|error| CommandError::because(attempted, error))?,
+        })
+    }
+
+    async fn load(self, copied: &Copied, attempted: &str) -> Result<(), CommandError> {
+        let loaded = self.engine.load(self.spool, &self.name).await;
+        let loaded = loaded.map_err(|error| CommandError::because(attempted, error))?;
+        if is_image(&loaded, &copied.root) {
+            return Ok(());
+        }
+        // The daemon's word is not enough: the name must stand for this image.
+        let (name, digest) = (&self.name, copied.root.digest());
+        let message =
+            format!("{attempted}: after loading it, {name} is {} in the Docker daemon, not {digest}", loaded.id);
+        Err(CommandError::new(ExitStatus::Docker, message))
+    }
+}
+
+/// A daemon calls an image by its config's digest, or with containerd's store by its manifest's.
+fn is_image(loaded: &LocalImage, image: &Manifest) -> bool {
+    let config = image.config().map(|config| config.digest.as_str());
+    loaded.id == image.digest().as_str() || Some(loaded.id.as_str()) == config
+}
+
+/// Returns what the image is to be called in an archive that does not say so.
+fn name_of(source: &Place) -> Option<String> {
+    match source {
+        Place::Repository(place) => place.image_name(),
+        Place::Local(ImagePlace::Docker(name)) => Some(name.clone()),
+        Place::Local(ImagePlace::Archive(_)) => None,
+    }
+}

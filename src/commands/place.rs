@@ -1,0 +1,192 @@
+//! Places that commands take, once their text and flags are read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use storage_layout::{Digest, Reference, Tag};
+
+use super::Context;
+use crate::archive::ArchivePlace;
+use crate::backend::{BackendConfig, BucketRef, Intent};
+use crate::remote::{self, RemoteOptions, RemoteReference};
+use crate::transfer::Repository;
+use crate::ui::CommandError;
+
+/// Where an image is on this machine.
+#[derive(Clone, Debug)]
+pub enum ImagePlace {
+    /// In the Docker daemon, by name.
+    Docker(String),
+    /// In a file or folder.
+    Archive(ArchivePlace),
+}
+
+/// A repository of a bucket or a remote registry, and maybe a tag or digest in it.
+#[derive(Clone, Debug)]
+pub enum RepositoryPlace {
+    /// `s3://BUCKET/NAME[:TAG][@DIGEST]`, also `gs://`, `az://` and `fs://`.
+    Bucket {
+        /// The storage.
+        backend: BackendConfig,
+        /// The bucket, the repository, and the tag or digest.
+        place: BucketRef,
+    },
+    /// `docker://HOST/NAME[:TAG][@DIGEST]`.
+    Registry {
+        /// The registry, the repository, and the tag or digest.
+        reference: RemoteReference,
+        /// How the registry is spoken to.
+        options: RemoteOptions,
+    },
+}
+
+/// Anywhere that an image can be.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a command has one or two of them")]
+pub enum Place {
+    /// In a bucket or a remote registry.
+    Repository(RepositoryPlace),
+    /// On this machine.
+    Local(ImagePlace),
+}
+
+impl RepositoryPlace {
+    /// Returns the tag, if one was written.
+    pub fn tag(&self) -> Option<&Tag> {
+        match self {
+            Self::Bucket { place, .. } => place.tag.as_ref(),
+            Self::Registry { reference, .. } => reference.tag.as_ref(),
+        }
+    }
+
+    /// Returns the digest, if one was written.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Bucket { place, .. } => place.digest.as_ref(),
+            Self::Registry { reference, .. } => reference.digest.as_ref(),
+        }
+    }
+
+    /// Returns what to ask the repository for: the digest if there is one, else the tag, else `latest`.
+    pub fn reference(&self) -> Reference {
+        match self {
+            Self::Bucket { place, .. } => place.reference(),
+            Self::Registry { reference, .. } => reference.reference(),
+        }
+    }
+
+    /// Returns the tag, or `latest` if none was written.
+    pub(super) fn tag_or_latest(&self) -> Tag {
+        match self {
+            Self::Bucket { place, .. } => place.tag_or_latest(),
+            Self::Registry { reference, .. } => reference.tag_or_latest(),
+        }
+    }
+
+    /// Tells whether it is in a folder of this machine, which a push makes where it is absent.
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self, Self::Bucket { backend: BackendConfig::Fs(_), .. })
+    }
+
+    /// Returns the image's name as Docker would take it, where it has a tag: that of a bucket is not part of it.
+    pub(super) fn image_name(&self) -> Option<String> {
+        let tag = match (self.tag(), self.digest()) {
+            (Some(tag), _) => tag.to_string(),
+            (None, Some(_)) => return None,
+            (None, None) => self.reference().to_string(),
+        };
+        Some(match self {
+            Self::Bucket { place, .. } => format!("{}:{tag}", place.repository),
+            Self::Registry { reference, .. } => format!("{}/{}:{tag}", reference.registry, reference.repository),
+        })
+    }
+
+    /// Returns the place as its tag names it, or with neither tag nor digest.
+    #[must_use]
+    pub(super) fn without_digest(&self) -> Self {
+        let tag = self.tag().cloned().map(Reference::Tag);
+        self.with_reference(tag.as_ref())
+    }
+
+    /// Returns the place with another tag or digest, or with none.
+    #[must_use]
+    pub fn with_reference(&self, reference: Option<&Reference>) -> Self {
+        let (tag, digest) = match reference {
+            None => (None, None),
+            Some(Reference::Tag(tag)) => (Some(tag.clone()), None),
+            Some(Reference::Digest(digest)) => (None, Some(digest.clone())),
+        };
+        let mut other = self.clone();
+        match &mut other {
+            Self::Bucket { place, .. } => (place.tag, place.digest) = (tag, digest),
+            Self::Registry { reference, .. } => (reference.tag, reference.digest) = (tag, digest),
+        }
+        other
+    }
+}
+
+impl fmt::Display for RepositoryPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket { backend, place } => write!(f, "{}://{place}", backend.scheme()),
+            Self::Registry { reference, .. } => write!(f, "docker://{reference}"),
+        }
+    }
+}
+
+impl fmt::Display for ImagePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Docker(name) => write!(f, "docker-daemon:{name}"),
+            Self::Archive(place) => place.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repository(place) => place.fmt(f),
+            Self::Local(place) => place.fmt(f),
+        }
+    }
+}
+
+impl Context {
+    /// Opens a repository. Whether it exists is not asked; a bucket must be there, or for [`Intent::Write`] be a folder that can
+    /// be made.
+    pub(super) async fn repository(
+        &self,
+        place: &RepositoryPlace,
+        intent: Intent,
+    ) -> Result<Arc<dyn Repository>, CommandError> {
+        self.repository_near(place, None, intent).await
+    }
+
+    /// Opens a repository to copy to. What `source` has in the same registry need not be sent.
+    pub(super) async fn repository_near(
+        &self,
+        place: &RepositoryPlace,
+        source: Option<&RepositoryPlace>,
+        intent: Intent,
+    ) -> Result<Arc<dyn Repository>, CommandError> {
+        let because = |error: Box<dyn std::error::Error + Send + Sync>| {
+            CommandError::because(format!("cannot open {}", place.with_reference(None)), error)
+        };
+        match place {
+            RepositoryPlace::Bucket { backend, place } => {
+                let store = self.open(backend, &place.bucket, intent).await.map_err(|error| because(error.into()))?;
+                Ok(Arc::new(store.repository(&place.repository)))
+            }
+            RepositoryPlace::Registry { reference, options } => {
+                let repository = remote::connect(reference, options).map_err(|error| because(error.into()))?;
+                Ok(Arc::new(match source {
+                    Some(RepositoryPlace::Registry { reference: near, .. }) if near.registry == reference.registry => {
+                        repository.mounting_from(near.repository.clone())
+                    }
+                    _ => repository,
+                }))
+            }
+        }
+    }
+}
