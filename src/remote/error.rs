@@ -69,10 +69,20 @@ pub enum Error {
         attempted: String,
         /// Who names it.
         registry: String,
-        /// What it names, such as `the token server auth.example.com`.
+        /// What it names: scheme, host and port.
         target: String,
         /// What is wrong with it, as a clause.
         problem: String,
+    },
+    /// The registry names a token server that is not its own, and the credentials are not for that one.
+    #[error("{attempted}: {registry} names the token server {server}, which is outside the registry's domain")]
+    Stranger {
+        /// What was attempted.
+        attempted: String,
+        /// Who names it.
+        registry: String,
+        /// Its host and port.
+        server: String,
     },
     /// The answer is not what the registry was asked for, or is not whole.
     #[error("{attempted}: {problem}")]
@@ -116,7 +126,9 @@ impl Error {
         match self {
             Self::Refused { answer, .. } => answer.kind(),
             Self::Unreachable { .. } => Kind::Unavailable,
-            Self::Certificate { .. } | Self::Untrusted { .. } | Self::Credentials { .. } => Kind::Credentials,
+            Self::Certificate { .. } | Self::Untrusted { .. } | Self::Stranger { .. } | Self::Credentials { .. } => {
+                Kind::Credentials
+            }
             Self::Damaged { .. } => Kind::Integrity,
             Self::Unexpected { .. } => Kind::Other,
             Self::Setting { .. } => Kind::Usage,

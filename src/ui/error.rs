@@ -239,16 +239,17 @@ fn registry_hints(error: &remote::Error) -> Vec<String> {
             remote::Kind::TooLarge => "the registry, or a proxy before it, takes nothing of this size",
             _ => return Vec::new(),
         },
-        remote::Error::Untrusted { .. } => {
-            "if this is a token server that may know the password, name it with --token-host; --anonymous sends none"
+        remote::Error::Stranger { .. } => {
+            "if that server may know the password, name its host with --token-host; --anonymous sends none"
         }
         remote::Error::Unreachable { .. } => {
             "check the address, the network and --proxy; a registry without TLS needs --plain-http"
         }
         remote::Error::Credentials { .. } => "mend what is named there, or pass it over with --anonymous or --username",
-        remote::Error::Damaged { .. } | remote::Error::Unexpected { .. } | remote::Error::Setting { .. } => {
-            return Vec::new();
-        }
+        remote::Error::Untrusted { .. }
+        | remote::Error::Damaged { .. }
+        | remote::Error::Unexpected { .. }
+        | remote::Error::Setting { .. } => return Vec::new(),
     };
     vec![hint.to_owned()]
 }

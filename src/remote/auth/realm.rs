@@ -20,8 +20,11 @@ pub(super) async fn check(http: &Http, realm: &Url, with_credentials: bool, atte
     let host = realm.host_str().unwrap_or_default();
     let named = || http.options().token_hosts.iter().any(|named| named == host || *named == host_and_port(realm));
     if with_credentials && !is_same_site(registry, realm) && !named() {
-        let problem = "it is a token server outside the registry's domain".to_owned();
-        return Err(http.untrusted(attempted, realm, problem));
+        return Err(Error::Stranger {
+            attempted: attempted.to_owned(),
+            registry: http.name().to_string(),
+            server: host_and_port(realm),
+        });
     }
     Ok(())
 }

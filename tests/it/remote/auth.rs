@@ -159,7 +159,7 @@ async fn a_token_server_that_is_not_the_registrys_is_told_nothing() {
         })
         .await;
         let error = repository("registry.example.com", &public(&server, with_password())).tags().await.unwrap_err();
-        assert!(matches!(remote_error(&error), Error::Untrusted { .. }), "{realm}: {error:?}");
+        assert_eq!(kind(&error), Kind::Credentials);
         assert!(error.to_string().contains(says), "{realm}: {error}");
         assert_eq!(server.seen().len(), 1, "{:?}", server.lines());
         knows_nothing(&server);
