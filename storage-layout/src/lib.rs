@@ -41,6 +41,7 @@ mod objects;
 mod range_reader;
 mod read_ahead;
 mod referrers;
+mod revisions;
 mod sizes;
 mod store;
 mod tag;

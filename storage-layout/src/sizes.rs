@@ -13,7 +13,6 @@ use futures::TryStreamExt;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::key::{Key, prefix};
 use crate::manifest::Manifest;
 use crate::name::RepositoryName;
 use crate::objects::for_each;
@@ -130,7 +129,11 @@ impl Sizes {
     }
 
     async fn read_newest(&self, repositories: Vec<Repository>, limit: usize) -> Result<()> {
-        let lists = for_each(repositories, Repository::objects_of_revisions).await?;
+        let lists = for_each(repositories, |repository| async move {
+            let revisions = repository.revisions().await?;
+            Ok(revisions.into_iter().map(move |(digest, modified)| (repository.clone(), digest, modified)))
+        });
+        let lists = lists.await?;
         let mut revisions: Vec<_> = lists.into_iter().flatten().collect();
         revisions.sort_by_key(|(_, _, modified)| std::cmp::Reverse(*modified));
         revisions.truncate(limit);
@@ -147,19 +150,6 @@ impl Sizes {
             self.learn(manifest);
         }
         Ok(())
-    }
-}
-
-type Revision = (Repository, Digest, std::time::SystemTime);
-
-impl Repository {
-    async fn objects_of_revisions(self) -> Result<Vec<Revision>> {
-        let found = self.objects().list(&prefix::revisions(&self.name)).await?;
-        let revision = |meta: object_store::ObjectMeta| match Key::parse(&meta.location) {
-            Some(Key::RevisionLink(_, digest)) => Some((self.clone(), digest, meta.last_modified.into())),
-            _ => None,
-        };
-        Ok(found.into_iter().filter_map(revision).collect())
     }
 }
 
