@@ -35,6 +35,11 @@ impl SavedImage {
     }
 }
 
+/// The refusal of an archive without a `manifest.json`.
+pub(super) fn no_manifest(label: &str, hint: &str) -> Error {
+    Error::Invalid(format!("{label} has no manifest.json, so docker save did not write it{hint}"))
+}
+
 /// Reads `manifest.json`.
 pub(super) fn parse(label: &str, bytes: &[u8]) -> Result<Vec<SavedImage>, Error> {
     serde_json::from_slice(bytes).map_err(|error| Error::Invalid(format!("{label} is damaged: manifest.json: {error}")))

@@ -6,24 +6,26 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::Deserialize;
 use storage_layout::{Algorithm, Descriptor, Digest, Manifest, media_type};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::SourceOptions;
+use super::compress::Compressor;
 use super::content::Content;
 use super::docker_save::{self, SavedImage};
+use super::image_config::ImageConfig;
 use super::image_name::ImageName;
 use super::layer::{ReadyLayer, SavedLayer};
 use super::layout_source::{IMAGE_NAME, blob_path, parse_index, read_manifest};
-use super::problem::{blocking, quoted};
+use super::problem::quoted;
 use super::tar_archive::TarArchive;
-use crate::transfer::{ByteStream, Error, Source};
+use crate::transfer::{ByteStream, Error, PlatformFilter, Source};
 
 /// The longest document that is read into memory, in bytes.
 const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
@@ -33,7 +35,9 @@ const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
 pub(super) struct DockerSource {
     archive: TarArchive,
     wanted: Option<ImageName>,
-    spool_dir: PathBuf,
+    options: SourceOptions,
+    /// The one of several platforms that is wanted, where the others may be missing.
+    platform: Option<PlatformFilter>,
     /// Whether manifests are kept that have uncompressed layers.
     keeps_plain: bool,
     image: OnceCell<ReadyImage>,
@@ -46,41 +50,29 @@ struct ReadyImage {
     contents: HashMap<Digest, Content>,
 }
 
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(default)]
-    diff_ids: Option<Vec<Digest>>,
-}
-
 impl DockerSource {
     pub(super) async fn open(
         label: String,
         file: &Path,
         name: Option<&str>,
-        spool_dir: PathBuf,
+        options: SourceOptions,
     ) -> Result<Self, Error> {
         let wanted = wanted(&label, name)?;
-        let archive = TarArchive::open(label, file, &spool_dir).await?;
-        Ok(Self { archive, wanted, spool_dir, keeps_plain: false, image: OnceCell::new() })
+        let archive = TarArchive::open(label, file, &options.spool_dir).await?;
+        Ok(Self { archive, wanted, options, platform: None, keeps_plain: false, image: OnceCell::new() })
     }
 
-    /// Reads an archive that is a file of ours in `spool_dir`. `keeps_plain` is said where its manifests are those that the
-    /// image was pulled or loaded with, whatever they look like.
+    /// Reads an archive that is a file of ours. `keeps_plain` is said where its manifests are those that the image was pulled or
+    /// loaded with, whatever they look like.
     pub(super) async fn of_file(
         label: String,
         file: File,
-        name: Option<&str>,
-        spool_dir: PathBuf,
+        options: SourceOptions,
         keeps_plain: bool,
+        platform: Option<PlatformFilter>,
     ) -> Result<Self, Error> {
-        let wanted = wanted(&label, name)?;
-        let archive = TarArchive::of_file(label, file, &spool_dir).await?;
-        Ok(Self { archive, wanted, spool_dir, keeps_plain, image: OnceCell::new() })
+        let archive = TarArchive::of_file(label, file, &options.spool_dir).await?;
+        Ok(Self { archive, wanted: None, options, platform, keeps_plain, image: OnceCell::new() })
     }
 
     /// Compressing takes its time, so it waits until somebody asks, and is done once.
@@ -96,7 +88,7 @@ impl DockerSource {
                 Some(_) => format!("; an OCI image layout is oci-archive:{path}"),
                 None => String::new(),
             };
-            return Err(Error::Invalid(format!("{label} has no manifest.json, so docker save did not write it{hint}")));
+            return Err(docker_save::no_manifest(label, &hint));
         };
         let images = docker_save::parse(label, &bytes)?;
         let saved = docker_save::choose(label, &images, self.wanted.as_ref())?;
@@ -130,6 +122,12 @@ impl DockerSource {
                     return Ok(Some(root));
                 }
                 continue;
+            }
+            if let Some(platform) = &self.platform {
+                match self.manifest_if_there(platform.choose(root.manifests())?).await? {
+                    Some(child) if self.is_whole(&child)? => return Ok(Some(child)),
+                    _ => continue,
+                }
             }
             let mut chosen = None;
             let mut is_whole = true;
@@ -188,39 +186,22 @@ impl DockerSource {
     /// Makes a manifest, compressing the layers.
     async fn made(&self, saved: &SavedImage, config: Bytes) -> Result<ReadyImage, Error> {
         let label = self.archive.label();
-        let parsed: Config = serde_json::from_slice(&config).map_err(|error| {
-            Error::Invalid(format!("{label} is damaged: the config {}: {error}", quoted(&saved.config)))
-        })?;
-        let diff_ids = parsed.rootfs.diff_ids.unwrap_or_default();
-        let layers = self.saved_layers(saved, &diff_ids)?;
-        let ready = self.compressed(layers).await?;
-        let config_digest = Algorithm::Sha256.digest(&config);
-        let config_descriptor = Descriptor::new(media_type::DOCKER_CONFIG, config_digest.clone(), config.len() as u64);
-        let document = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::DOCKER_MANIFEST,
-            "config": config_descriptor,
-            "layers": diff_ids.iter().map(|diff_id| &ready[diff_id].descriptor).collect::<Vec<_>>(),
-        });
-        let root = Manifest::parse(Bytes::from(document.to_string()), Algorithm::Sha256, None)
-            .map_err(|error| Error::Invalid(format!("{label} holds an image that has no manifest: {error}")))?;
-        let mut contents: HashMap<Digest, Content> =
-            ready.into_values().map(|layer| (layer.descriptor.digest, layer.content)).collect();
-        if let Some(content) = self.archive.find(&saved.config)? {
-            drop(contents.insert(config_digest, content));
+        let config = ImageConfig::read(label, config)?.check_count(label, saved.layers().len())?;
+        let ready = self.compressed(self.saved_layers(saved, config.diff_ids())?).await?;
+        let (blobs, mut contents) = (&mut HashMap::new(), HashMap::new());
+        for (diff_id, layer) in ready {
+            contents.insert(layer.blob.digest.clone(), layer.content);
+            blobs.insert(diff_id, layer.blob);
         }
-        Ok(ReadyImage { root, contents })
+        if let Some(content) = self.archive.find(&saved.config)? {
+            contents.insert(config.digest().clone(), content);
+        }
+        Ok(ReadyImage { root: config.manifest(label, blobs)?, contents })
     }
 
     fn saved_layers(&self, saved: &SavedImage, diff_ids: &[Digest]) -> Result<Vec<SavedLayer>, Error> {
         let label = self.archive.label();
-        let (listed, known) = (saved.layers().len(), diff_ids.len());
-        if listed != known {
-            return Err(Error::Invalid(format!(
-                "{label} is damaged: it lists {listed} layers, the image's config {known}"
-            )));
-        }
-        let mut layers = Vec::with_capacity(listed);
+        let mut layers = Vec::with_capacity(diff_ids.len());
         for (name, diff_id) in saved.layers().iter().zip(diff_ids) {
             let missing = || Error::NotFound(format!("{label} names the layer {} and does not hold it", quoted(name)));
             layers.push(SavedLayer {
@@ -234,18 +215,19 @@ impl DockerSource {
         Ok(layers)
     }
 
-    /// Compresses layers, as many at once as there are cores, and each content once.
+    /// Compresses layers, each content once. One of them keeps all cores busy, but one that is compressed already is read by
+    /// one thread.
     async fn compressed(&self, layers: Vec<SavedLayer>) -> Result<HashMap<Digest, ReadyLayer>, Error> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let stop = CancellationToken::new();
+        let compressor = &Compressor::new(self.options.compression);
+        let stop = &CancellationToken::new();
         // Threads do not end by being forgotten: the first failure, or a caller who has lost interest, stops the others.
         let _stop_when_dropped = stop.clone().drop_guard();
         let distinct: HashMap<Digest, SavedLayer> =
             layers.into_iter().map(|layer| (layer.diff_id.clone(), layer)).collect();
         stream::iter(distinct)
-            .map(|(diff_id, layer)| {
-                let (stop, spool_dir) = (stop.clone(), self.spool_dir.clone());
-                async move { Ok((diff_id, blocking(move || layer.prepare(&spool_dir, &stop)).await?)) }
+            .map(|(diff_id, layer)| async move {
+                Ok((diff_id, layer.prepare(compressor, &self.options.spool_dir, stop).await?))
             })
             .buffer_unordered(cores)
             .try_collect()

@@ -4,12 +4,15 @@
 //! scanned once for its names (`tar_index`); nothing in it decides where anything is written. What is written gets its name
 //! only when it is complete.
 
+mod compress;
 mod content;
 mod docker_load;
 mod docker_save;
 mod docker_source;
+mod docker_stream;
 mod folder;
 mod folder_target;
+mod image_config;
 mod image_name;
 mod layer;
 mod layout_referrers;
@@ -20,10 +23,12 @@ mod spool;
 mod tar_archive;
 mod tar_header;
 mod tar_index;
+mod tar_stream;
 mod tar_target;
 mod tar_writer;
 #[cfg(test)]
 mod tests;
+mod v1_id;
 mod verified;
 
 use std::path::PathBuf;
@@ -34,8 +39,11 @@ use folder_target::FolderTarget;
 use layout_source::LayoutSource;
 use tar_target::TarTarget;
 
+pub use compress::{CompressedLayer, CompressionFormat, Compressor, LayerBlob, LayerCompression};
 pub(crate) use content::Content;
+pub use docker_stream::{DockerStream, StreamedLayer};
 pub(crate) use folder::temporary_in;
+pub use image_config::ImageConfig;
 pub use place::ArchivePlace;
 pub(crate) use problem::{blocking, file_error, quoted};
 pub use spool::Spool;
@@ -47,6 +55,8 @@ pub(crate) use verified::{write_all_at, write_blob};
 pub struct SourceOptions {
     /// Where layers are compressed into, and a compressed archive is decompressed into. The files there have no name.
     pub spool_dir: PathBuf,
+    /// How layers are compressed that are not.
+    pub compression: LayerCompression,
 }
 
 /// How an archive is written.
@@ -64,7 +74,7 @@ pub async fn open_source(place: &ArchivePlace, options: SourceOptions) -> Result
     let label = place.to_string();
     Ok(match place {
         ArchivePlace::DockerArchive { file, reference } => {
-            Box::new(DockerSource::open(label, file, reference.as_deref(), options.spool_dir).await?)
+            Box::new(DockerSource::open(label, file, reference.as_deref(), options).await?)
         }
         ArchivePlace::OciArchive { file, tag } => {
             Box::new(LayoutSource::open_tar(label, file, tag.clone(), &options.spool_dir).await?)

@@ -10,6 +10,11 @@ pub(crate) fn file_error(attempted: &'static str, path: &Path, source: io::Error
     Error::File { attempted, path: path.display().to_string(), source }
 }
 
+/// The refusal of an archive that ends in the middle of an entry.
+pub(super) fn too_short(label: &str) -> Error {
+    Error::Invalid(format!("{label} is cut short: it has no end mark; copy or save it again"))
+}
+
 /// Text from an archive, safe to show: cut, and without control characters.
 pub(crate) fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(150).flat_map(char::escape_debug).collect();

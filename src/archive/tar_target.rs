@@ -38,6 +38,7 @@ struct Progress {
     begun: usize,
     /// One for every entry that was begun, unless it failed or was given up.
     ended: usize,
+    /// Also what need not come.
     written: HashSet<Digest>,
     /// What the index is to name besides the image.
     attached: Vec<Descriptor>,
@@ -50,11 +51,19 @@ impl TarTarget {
         Self::create(label, file, Format::Docker { name })
     }
 
-    /// Begins a tar for `docker load` in a nameless file of ours in `dir`.
-    pub(super) fn docker_spool(label: String, file: File, dir: &Path, name: &str) -> Result<Self, Error> {
+    /// Begins a tar for `docker load` in a nameless file of ours in `dir`. The blobs that are `there` already, where it is to be
+    /// loaded, need not come.
+    pub(super) fn docker_spool(
+        label: String,
+        file: File,
+        dir: &Path,
+        name: &str,
+        there: &HashSet<Digest>,
+    ) -> Result<Self, Error> {
         let name = Some(image_name(&label, name)?);
         let writer = RwLock::new(Some(TarWriter::nameless(file, dir)));
-        Ok(Self { label, format: Format::Docker { name }, writer, progress: Mutex::default() })
+        let progress = Mutex::new(Progress { written: there.clone(), ..Progress::default() });
+        Ok(Self { label, format: Format::Docker { name }, writer, progress })
     }
 
     /// Begins an OCI image layout in a tar.

@@ -184,7 +184,7 @@ async fn run(
         Verb::Push { args, .. } => push::run(args.request(backend, env, context)?, context).await?,
         Verb::Pull { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Serve { args, .. } => serve::run(args.request(backend, env, context)?, context).await?,
-        Verb::Copy { args, .. } => return args.run(Given { backend, env, context }).await,
+        Verb::Copy { args, .. } => return Box::pin(args.run(Given { backend, env, context })).await,
         Verb::Tags { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Ls { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Inspect { args, .. } => args.run(Given { backend, env, context }).await?,
@@ -192,7 +192,7 @@ async fn run(
         Verb::Config { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Blob { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Artifact { args, .. } => Box::pin(args.run(Given { backend, env, context })).await?,
-        Verb::Doctor { args, .. } => return doctor::run(args.request(backend, env, context)?, context).await,
+        Verb::Doctor { args, .. } => return Box::pin(doctor::run(args.request(backend, env, context)?, context)).await,
     }
     Ok(ExitStatus::Ok)
 }

@@ -12,8 +12,8 @@ use super::env_vars::Env;
 use super::image_args::{BlobArgs, ConfigArgs, CopyArgs, Given, InspectArgs, LsArgs, ManifestArgs, TagsArgs};
 use super::place;
 use super::registry_args::RegistryArgs;
-use crate::archive::ArchivePlace;
-use crate::commands::{Context, ImagePlace, copy, doctor, pull, push, serve};
+use crate::archive::{ArchivePlace, CompressionFormat, LayerCompression};
+use crate::commands::{Context, ImagePlace, ImageRequest, copy, doctor, pull, push, serve};
 use crate::transfer::PlatformFilter;
 use crate::ui::{CommandError, ExitStatus};
 
@@ -138,7 +138,35 @@ pub(super) struct PushArgs {
     #[arg(short, long, value_name = "PLACE")]
     image: Option<String>,
     #[command(flatten)]
+    compression: CompressionArgs,
+    #[command(flatten)]
     common: CommonArgs,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Args)]
+pub(super) struct CompressionArgs {
+    /// How layers are compressed that Docker keeps uncompressed: gzip, or zstd, which Docker before 23.0 cannot pull
+    /// [default: gzip]
+    #[arg(long, value_name = "FORMAT")]
+    compression: Option<CompressionFormat>,
+    /// The level: 1 to 12 of gzip, 1 to 19 of zstd [default: 4 of gzip, 3 of zstd]
+    #[arg(long, value_name = "N")]
+    compression_level: Option<i32>,
+}
+
+impl CompressionArgs {
+    /// Returns what the user wants, if anything.
+    fn resolve(self, env: &Env) -> Result<Option<LayerCompression>, CommandError> {
+        let format = env.parsed(self.compression, "OCI_STORE_COMPRESSION")?;
+        let level = env.parsed(self.compression_level, "OCI_STORE_COMPRESSION_LEVEL")?;
+        if format.is_none() && level.is_none() {
+            return Ok(None);
+        }
+        let compression = LayerCompression::new(format.unwrap_or_default(), level);
+        let refused = |error| format!("--compression-level {} cannot be used: {error}", level.unwrap_or_default());
+        compression.map(Some).map_err(|error| CommandError::new(ExitStatus::Usage, refused(error)))
+    }
 }
 
 /// What `pull` takes.
@@ -253,7 +281,9 @@ impl PushArgs {
         }
         let image = env.or(self.image, &["OCI_STORE_IMAGE"]).as_deref().map(place::image).transpose()?;
         let (platforms, digestfile) = self.common.resolve(env)?;
-        Ok(push::Request { backend: backend.config(scheme, env, context)?, place, image, platforms, digestfile })
+        let compression = self.compression.resolve(env)?;
+        let backend = backend.config(scheme, env, context)?;
+        Ok(push::Request { image: ImageRequest { backend, place, image, platforms, digestfile }, compression })
     }
 }
 
@@ -281,7 +311,7 @@ impl PullArgs {
         env.or(self.image.clone(), &["OCI_STORE_IMAGE"]).as_deref().map(place::image).transpose()
     }
 
-    fn request(self, backend: BackendArgs, env: &Env, context: &Context) -> Result<pull::Request, CommandError> {
+    fn request(self, backend: BackendArgs, env: &Env, context: &Context) -> Result<ImageRequest, CommandError> {
         let (scheme, place) = place::bucket_ref(&self.reference, backend.scheme())?;
         let image = self.image(env)?;
         if image.is_none() && place.tag.is_none() && place.digest.is_some() {
@@ -295,7 +325,7 @@ impl PullArgs {
             )));
         }
         let (platforms, digestfile) = self.common.resolve(env)?;
-        Ok(pull::Request { backend: backend.config(scheme, env, context)?, place, image, platforms, digestfile })
+        Ok(ImageRequest { backend: backend.config(scheme, env, context)?, place, image, platforms, digestfile })
     }
 }
 

@@ -73,6 +73,11 @@ impl Context {
         DockerEngine::connect(&self.settings.daemon, &Surroundings::of_process()).await
     }
 
+    /// Finds the Docker daemon, without a word to it.
+    pub(super) fn docker_unasked(&self) -> Result<DockerEngine, docker::Error> {
+        DockerEngine::open(&self.settings.daemon, &Surroundings::of_process())
+    }
+
     /// Runs `work` until it ends or the user asks to stop.
     pub(super) async fn unless_stopped<T>(
         &self,

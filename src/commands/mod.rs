@@ -16,6 +16,7 @@ mod outcome;
 mod place;
 pub mod pull;
 pub mod push;
+mod request;
 mod route;
 pub mod serve;
 mod source;
@@ -24,3 +25,4 @@ mod tally;
 
 pub use context::{Context, Settings};
 pub use place::{ImagePlace, Place, RepositoryPlace};
+pub use request::ImageRequest;

@@ -12,6 +12,24 @@ use crate::docker::Transport;
 use crate::transfer::{BlobStatus, CopiedBlob};
 use crate::ui::{Bytes, CommandError, Format};
 
+/// An image that was moved, or needed not to be.
+#[derive(Debug)]
+pub(super) struct Moved {
+    /// The manifest.
+    pub(super) root: Manifest,
+    /// Its configs and layers.
+    pub(super) blobs: Vec<CopiedBlob>,
+    /// Which way it went between a daemon and the bucket. `None` if it was where it was to go.
+    pub(super) transport: Option<Transport>,
+}
+
+impl Moved {
+    /// Makes the result. The transfer ended just now; `reference` is the image's place without its digest.
+    pub(super) fn outcome(&self, reference: String, begun: Instant) -> Outcome {
+        Outcome::new(reference, &self.root, self.transport, &self.blobs, begun)
+    }
+}
+
 /// The result of `push` and `pull`: one line of text, or this document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,7 +38,7 @@ pub(super) struct Outcome {
     digest: Digest,
     media_type: String,
     size: u64,
-    transport: Transport,
+    transport: Option<Transport>,
     blobs: Vec<BlobOutcome>,
     bytes_sent: u64,
     seconds: f64,
@@ -49,7 +67,7 @@ impl Outcome {
     pub(super) fn new(
         reference: String,
         root: &Manifest,
-        transport: Transport,
+        transport: impl Into<Option<Transport>>,
         blobs: &[CopiedBlob],
         begun: Instant,
     ) -> Self {
@@ -59,7 +77,7 @@ impl Outcome {
             digest: root.digest().clone(),
             media_type: root.media_type().to_owned(),
             size: root.size(),
-            transport,
+            transport: transport.into(),
             bytes_sent: sent.map(|blob| blob.descriptor.size).sum(),
             blobs: blobs.iter().map(BlobOutcome::from).collect(),
             seconds: begun.elapsed().as_secs_f64(),

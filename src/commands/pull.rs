@@ -1,39 +1,27 @@
 //! `pull`: an image comes back from a bucket.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use storage_layout::{Descriptor, Manifest, Reference, Repository};
+use storage_layout::{Descriptor, Digest, Manifest, Reference, Repository};
 
 use super::bridge::Bridge;
-use super::outcome::Outcome;
+use super::outcome::Moved;
 use super::push::contents;
 use super::route::Route;
 use super::tally::Tally;
-use super::{Context, ImagePlace};
-use crate::archive::{self, ArchivePlace, Spool, TargetOptions};
-use crate::backend::{BackendConfig, BucketRef, Intent};
+use super::{Context, ImagePlace, ImageRequest};
+use crate::archive::{self, ArchivePlace, ImageConfig, Spool, TargetOptions};
+use crate::backend::Intent;
 use crate::docker::{Daemon, DockerEngine, Error as DockerError, LocalImage, Transport};
-use crate::transfer::{BlobStatus, CopiedBlob, CopyOptions, PlatformFilter, RepositorySource, Source, copy_image};
+use crate::transfer::{BlobStatus, CopiedBlob, CopyOptions, PlatformFilter, RepositorySource, copy_image};
 use crate::ui::{CommandError, ExitStatus};
 
-/// What to pull, and where to.
-#[derive(Debug)]
-pub struct Request {
-    /// The storage.
-    pub backend: BackendConfig,
-    /// The bucket, the repository, and the tag or digest.
-    pub place: BucketRef,
-    /// Where to; without it the daemon, as `NAME:TAG`.
-    pub image: Option<ImagePlace>,
-    /// The platform to choose from an index.
-    pub platforms: Vec<PlatformFilter>,
-    /// Where to write the digest.
-    pub digestfile: Option<PathBuf>,
-}
+/// How large a config may be to be read, in bytes.
+const MAX_CONFIG: u64 = 8 * 1024 * 1024;
 
-impl Request {
+impl ImageRequest {
     fn reference(&self) -> String {
         let tag = match (&self.place.tag, &self.place.digest) {
             (None, Some(_)) => String::new(),
@@ -51,7 +39,7 @@ impl Request {
 ///
 /// # Errors
 /// Nothing is then named, and no file is there that was not before.
-pub async fn run(request: Request, context: &Context) -> Result<(), CommandError> {
+pub async fn run(request: ImageRequest, context: &Context) -> Result<(), CommandError> {
     let begun = Instant::now();
     let shown = format!("{}://{}", request.backend.scheme(), request.place);
     let attempted = format!("cannot pull {shown}");
@@ -68,14 +56,14 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
     });
     let (root, repository) = found.await?;
     let outcome = match &request.image {
-        Some(ImagePlace::Archive(place)) => pull_archive(&request, place, &repository, root, begun, context).await,
-        Some(ImagePlace::Docker(name)) => pull_docker(&request, name, &repository, &root, begun, context).await,
-        None => pull_docker(&request, &request.default_name(), &repository, &root, begun, context).await,
+        Some(ImagePlace::Archive(place)) => pull_archive(&request, place, &repository, root, context).await,
+        Some(ImagePlace::Docker(name)) => pull_docker(&request, name, &repository, &root, context).await,
+        None => pull_docker(&request, &request.default_name(), &repository, &root, context).await,
     }?;
-    outcome.tell("pulled", request.digestfile.as_deref(), context)
+    outcome.outcome(request.reference(), begun).tell("pulled", request.digestfile.as_deref(), context)
 }
 
-fn missing(attempted: &str, request: &Request, error: storage_layout::Error) -> CommandError {
+fn missing(attempted: &str, request: &ImageRequest, error: storage_layout::Error) -> CommandError {
     let missing = matches!(error, storage_layout::Error::ManifestUnknown { .. });
     let error = CommandError::because(attempted, error);
     if missing {
@@ -86,13 +74,12 @@ fn missing(attempted: &str, request: &Request, error: storage_layout::Error) -> 
 }
 
 async fn pull_archive(
-    request: &Request,
+    request: &ImageRequest,
     place: &ArchivePlace,
     repository: &Repository,
     root: Manifest,
-    begun: Instant,
     context: &Context,
-) -> Result<Outcome, CommandError> {
+) -> Result<Moved, CommandError> {
     let attempted = format!("cannot pull to {place}");
     let because = |error| CommandError::because(attempted.clone(), error);
     let mut platforms = request.platforms.clone();
@@ -107,17 +94,16 @@ async fn pull_archive(
         copy_image(&source, target.as_ref(), &options, &context.reporter).await.map_err(because)
     });
     let copied = copied.await?;
-    Ok(Outcome::new(request.reference(), &copied.root, Transport::Archive, &copied.blobs, begun))
+    Ok(Moved { root: copied.root, blobs: copied.blobs, transport: Some(Transport::Archive) })
 }
 
 async fn pull_docker(
-    request: &Request,
+    request: &ImageRequest,
     name: &str,
     repository: &Repository,
     root: &Manifest,
-    begun: Instant,
     context: &Context,
-) -> Result<Outcome, CommandError> {
+) -> Result<Moved, CommandError> {
     let attempted = format!("cannot pull {}", request.reference());
     let platform = match request.platforms.as_slice() {
         [] => None,
@@ -142,14 +128,35 @@ async fn pull_docker(
     let (final_repository, final_tag) = split_name(name)?;
     let asked = context.unless_stopped(format!("pulling {}", request.reference()), async {
         let because = |error| CommandError::because(attempted.clone(), error);
-        let engine = context.docker().await.map_err(because)?;
-        let daemon = engine.describe().await.map_err(because)?;
-        let tally = Tally::new(Arc::clone(&context.reporter));
-        let route = Route::choose(&engine, &daemon, repository, true, &tally, context).await?;
-        Ok((engine, daemon, tally, route))
+        let engine = context.docker_unasked().map_err(because)?;
+        let daemon = engine.while_greeting(engine.describe()).await.map_err(because)?.map_err(because)?;
+        Ok((engine, daemon))
     });
-    let (engine, daemon, tally, route) = asked.await?;
+    let (engine, daemon) = asked.await?;
     let pulling = Pulling { engine: &engine, repository, root: &chosen, name: &final_repository, tag: &final_tag };
+    let doing = || format!("pulling {}", request.reference());
+    let looking = async {
+        let image = pulling.image_for(&daemon, platform, &attempted).await;
+        // An index without the daemon's own platform is no failure yet: by registry the daemon chooses, and may know better.
+        let is_there = match &image {
+            Ok(image) => pulling.tagged_only(image, &daemon, &attempted).await?,
+            Err(_) => false,
+        };
+        Ok((image, is_there))
+    };
+    let (image, is_there) = context.unless_stopped(doing(), looking).await?;
+    if let (Ok(image), true) = (&image, is_there) {
+        tracing::info!("the daemon has this image already");
+        let exists = |blob: &Descriptor| {
+            context.reporter.blob_exists(&blob.digest, blob.size);
+            CopiedBlob { descriptor: blob.clone(), status: BlobStatus::Exists }
+        };
+        let blobs = image.blobs().map(exists).collect();
+        return Ok(Moved { root: chosen, blobs, transport: None });
+    }
+    let tally = Tally::new(Arc::clone(&context.reporter));
+    let choosing = Route::choose(&engine, &daemon, repository, true, None, &tally, context);
+    let route = context.unless_stopped(doing(), choosing).await?;
     match route {
         Route::Registry(bridge) => {
             let platform = platform.map(ToString::to_string);
@@ -162,11 +169,11 @@ async fn pull_docker(
             } else {
                 blobs
             };
-            Ok(Outcome::new(request.reference(), &chosen, Transport::Registry, &blobs, begun))
+            Ok(Moved { root: chosen, blobs, transport: Some(Transport::Registry) })
         }
         Route::Archive => {
-            let blobs = pulling.via_archive(&daemon, platform, &attempted, context).await?;
-            Ok(Outcome::new(request.reference(), &chosen, Transport::Archive, &blobs, begun))
+            let blobs = pulling.via_archive(&image?, &daemon, &attempted, context).await?;
+            Ok(Moved { root: chosen, blobs, transport: Some(Transport::Archive) })
         }
     }
 }
@@ -225,53 +232,101 @@ impl Pulling<'_> {
 
     async fn via_archive(
         &self,
+        image: &Manifest,
         daemon: &Daemon,
-        platform: Option<&PlatformFilter>,
         attempted: &str,
         context: &Context,
     ) -> Result<Vec<CopiedBlob>, CommandError> {
-        let because = |error| CommandError::because(attempted, error);
-        let of_docker = |error: DockerError| CommandError::because(attempted, error);
-        let name = format!("{}:{}", self.name, self.tag);
-        let work = context.unless_stopped(format!("pulling {name}"), async {
-            let source =
-                RepositorySource::new(Arc::new(self.repository.clone()), Reference::Digest(self.root.digest().clone()));
-            let image = if self.root.is_index() {
-                let own = daemon.platform.parse().unwrap_or_else(|_| PlatformFilter::host());
-                let chosen = platform.unwrap_or(&own).choose(self.root.manifests()).map_err(because)?;
-                source.manifest(chosen).await.map_err(because)?
-            } else {
-                self.root.clone()
-            };
-            if let Some(there) = self.already_there(&image, daemon).await.map_err(of_docker)? {
-                tracing::info!("the daemon has this image already");
-                self.engine.tag(&there.id, self.name, self.tag).await.map_err(of_docker)?;
-                let exists = |blob: &Descriptor| CopiedBlob { descriptor: blob.clone(), status: BlobStatus::Exists };
-                return Ok(image.blobs().map(exists).collect());
+        let work = context.unless_stopped(format!("pulling {}:{}", self.name, self.tag), async {
+            let there = self.layers_there(image, daemon, attempted).await?;
+            match self.load(image, &there, context).await {
+                // It may have removed an image since it was asked.
+                Err(DockerError::Failed { message, .. }) if !there.is_empty() => {
+                    tracing::info!(message, "the daemon does not take the image without layers that it had");
+                    self.load(image, &HashSet::new(), context).await
+                }
+                loaded => loaded,
             }
-            let label = format!("the archive of {name} for the Docker daemon");
-            let spool = Spool::create(label, &context.settings.spool_dir).await.map_err(because)?;
-            let target = spool.target(&name).map_err(because)?;
-            let options = CopyOptions { platforms: Vec::new(), jobs: context.settings.jobs };
-            let source =
-                RepositorySource::new(Arc::new(self.repository.clone()), Reference::Digest(image.digest().clone()));
-            let copied = copy_image(&source, target.as_ref(), &options, &context.reporter).await.map_err(because)?;
-            tracing::info!("the daemon reads the archive");
-            let loaded = self.engine.load(spool, &name).await.map_err(of_docker)?;
-            self.check(&loaded, &image, attempted)?;
-            Ok(copied.blobs)
+            .map_err(|error| CommandError::because(attempted, error))
         });
-        work.await
+        let (blobs, loaded) = work.await?;
+        self.check(&loaded, image, attempted)?;
+        Ok(blobs)
     }
 
-    /// Returns the same image under another name. In containerd's store an image that has a name may lack layers.
-    async fn already_there(&self, image: &Manifest, daemon: &Daemon) -> Result<Option<LocalImage>, DockerError> {
-        let Some(config) = image.config().filter(|_| !daemon.is_containerd) else { return Ok(None) };
-        match self.engine.image(config.digest.as_str()).await {
-            Ok(found) if found.id == config.digest.as_str() => Ok(Some(found)),
-            Ok(_) | Err(DockerError::ImageUnknown(_)) => Ok(None),
-            Err(error) => Err(error),
+    /// Has the daemon load an archive of the image without the layers that are `there`.
+    async fn load(
+        &self,
+        image: &Manifest,
+        there: &HashSet<Digest>,
+        context: &Context,
+    ) -> Result<(Vec<CopiedBlob>, LocalImage), DockerError> {
+        let name = format!("{}:{}", self.name, self.tag);
+        let label = format!("the archive of {name} for the Docker daemon");
+        let spool = Spool::create(label, &context.settings.spool_dir).await?;
+        let target = spool.target(&name, there)?;
+        let options = CopyOptions { platforms: Vec::new(), jobs: context.settings.jobs };
+        let reference = Reference::Digest(image.digest().clone());
+        let source = RepositorySource::new(Arc::new(self.repository.clone()), reference);
+        let copied = copy_image(&source, target.as_ref(), &options, &context.reporter).await?;
+        tracing::info!("the daemon reads the archive");
+        let loaded = self.engine.load(spool, &name, context.reporter.as_ref()).await?;
+        Ok((copied.blobs, loaded))
+    }
+
+    /// Returns the layers that Docker's own store has, and all below them: it takes an archive without those.
+    async fn layers_there(
+        &self,
+        image: &Manifest,
+        daemon: &Daemon,
+        attempted: &str,
+    ) -> Result<HashSet<Digest>, CommandError> {
+        let Some(config) = image.config().filter(|_| !daemon.is_containerd && !daemon.is_podman) else {
+            return Ok(HashSet::new());
+        };
+        let bytes = self.repository.read_small_blob(&config.digest, MAX_CONFIG).await;
+        let bytes = bytes.map_err(|error| CommandError::because(attempted, error))?;
+        // What is no image's config is for the daemon to refuse.
+        let Ok(config) = ImageConfig::read("the bucket", bytes) else { return Ok(HashSet::new()) };
+        if config.diff_ids().len() != image.layers().len() {
+            return Ok(HashSet::new());
         }
+        let count = self.engine.common_base(config.diff_ids()).await;
+        let (there, needed) = image.layers().split_at(count);
+        let is_needed = |digest: &Digest| needed.iter().any(|layer| layer.digest == *digest);
+        let digests = there.iter().map(|layer| layer.digest.clone());
+        Ok(digests.filter(|digest| !is_needed(digest)).collect())
+    }
+
+    /// Returns the image that the daemon is to have: of an index the one for its platform, or the one asked for. containerd's
+    /// store takes an index and chooses itself, if it does not come by archive.
+    async fn image_for(
+        &self,
+        daemon: &Daemon,
+        platform: Option<&PlatformFilter>,
+        attempted: &str,
+    ) -> Result<Manifest, CommandError> {
+        if !self.root.is_index() {
+            return Ok(self.root.clone());
+        }
+        let own = daemon.platform.parse().unwrap_or_else(|_| PlatformFilter::host());
+        let chosen = platform.unwrap_or(&own).choose(self.root.manifests());
+        let digest = chosen.map_err(|error| CommandError::because(attempted, error))?.digest.clone();
+        let manifest = self.repository.get_manifest(&Reference::Digest(digest)).await;
+        manifest.map_err(|error| CommandError::because(attempted, error))
+    }
+
+    /// Gives the image its name and does nothing else, if the daemon has it under another one. In containerd's store an image
+    /// that has a name may lack layers.
+    async fn tagged_only(&self, image: &Manifest, daemon: &Daemon, attempted: &str) -> Result<bool, CommandError> {
+        let Some(config) = image.config().filter(|_| !daemon.is_containerd) else { return Ok(false) };
+        let id = config.digest.as_str();
+        let tagged = match self.engine.image(id).await {
+            Ok(found) if found.id == id => self.engine.tag(id, self.name, self.tag).await.map(|()| true),
+            Ok(_) | Err(DockerError::ImageUnknown(_)) => Ok(false),
+            Err(error) => Err(error),
+        };
+        tagged.map_err(|error| CommandError::because(attempted, error))
     }
 
     /// The daemon's word is not enough: the name must stand for this image.

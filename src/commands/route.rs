@@ -8,7 +8,7 @@ use storage_layout::{Repository, Store};
 use super::Context;
 use super::bridge::Bridge;
 use super::tally::Tally;
-use crate::docker::{Daemon, Decision, DockerEngine, Transport, decide};
+use crate::docker::{Daemon, Decision, DockerEngine, Transport, TransportChoice, decide};
 use crate::ui::{CommandError, ExitStatus};
 
 /// The way that was chosen, with what it needs.
@@ -21,25 +21,23 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// Chooses. To learn whether the daemon reaches the registry, it is started.
+    /// Chooses. To learn whether the daemon reaches the registry, it is started. Where the user leaves the choice to us, and there
+    /// is a reason `by_archive` to take that way, nobody is asked.
     pub(super) async fn choose(
         engine: &DockerEngine,
         daemon: &Daemon,
         repository: &Repository,
         read_only: bool,
+        by_archive: Option<&'static str>,
         tally: &Arc<Tally>,
         context: &Context,
     ) -> Result<Self, CommandError> {
-        let start = || Bridge::start(repository.store(), repository.name(), read_only, tally);
-        let mut decision = decide(context.settings.transport, daemon, None);
-        let mut bridge = None;
-        if decision == Decision::Ask {
-            let started = start().await?;
-            let probe = started.is_reached_by(engine).await;
-            decision = decide(context.settings.transport, daemon, Some(probe));
-            bridge = Some(started);
+        if let Some(reason) = by_archive.filter(|_| context.settings.transport == TransportChoice::Auto) {
+            tracing::info!("transport {}: {reason}", Transport::Archive);
+            return Ok(Self::Archive);
         }
-        let (transport, reason) = taken(decision)?;
+        let start = || Bridge::start(repository.store(), repository.name(), read_only, tally);
+        let (transport, reason, bridge) = decided(engine, daemon, start, context).await?;
         tracing::info!("transport {transport}: {reason}");
         match (transport, bridge) {
             (Transport::Registry, Some(bridge)) => Ok(Self::Registry(Box::new(bridge))),
@@ -59,28 +57,44 @@ impl Route {
         daemon: &Daemon,
         context: &Context,
     ) -> Result<String, CommandError> {
-        let mut decision = decide(context.settings.transport, daemon, None);
-        if decision == Decision::Ask {
-            let store = Store::new(Arc::new(InMemory::new()), context.store_options());
-            let name = "oci-store/doctor".parse().expect("it is a name");
-            let bridge = Bridge::start(&store, &name, true, &Tally::new(Arc::new(()))).await?;
-            let probe = bridge.is_reached_by(engine).await;
+        let store = Store::new(Arc::new(InMemory::new()), context.store_options());
+        let (name, tally) = ("oci-store/doctor".parse().expect("it is a name"), Tally::new(Arc::new(())));
+        let start = || Bridge::start(&store, &name, true, &tally);
+        let (transport, reason, bridge) = decided(engine, daemon, start, context).await?;
+        if let Some(bridge) = bridge {
             bridge.stop().await;
-            decision = decide(context.settings.transport, daemon, Some(probe));
         }
-        let (transport, reason) = taken(decision)?;
         Ok(format!("{transport}: {reason}"))
     }
 }
 
-fn taken(decision: Decision) -> Result<(Transport, &'static str), CommandError> {
-    match decision {
-        Decision::Take(transport, reason) => Ok((transport, reason)),
-        Decision::Ask => unreachable!("a probe was made, and nothing else is asked"),
-        Decision::Refuse(reason) => {
-            let message = format!("--transport cannot be that: {reason}");
-            Err(CommandError::new(ExitStatus::Usage, message)
-                .hint("leave --transport away, or use --transport archive"))
+/// Decides, with the registry's help where only the daemon can tell. It runs then.
+async fn decided<S>(
+    engine: &DockerEngine,
+    daemon: &Daemon,
+    start: impl Fn() -> S,
+    context: &Context,
+) -> Result<(Transport, &'static str, Option<Bridge>), CommandError>
+where
+    S: Future<Output = Result<Bridge, CommandError>>,
+{
+    let choice = context.settings.transport;
+    match decide(choice, daemon, None) {
+        Decision::Take(transport, reason) => Ok((transport, reason, None)),
+        Decision::Refuse(reason) => Err(refused(reason)),
+        Decision::Ask => {
+            let bridge = start().await?;
+            let probe = bridge.is_reached_by(engine).await;
+            match decide(choice, daemon, Some(probe)) {
+                Decision::Take(transport, reason) => Ok((transport, reason, Some(bridge))),
+                Decision::Refuse(reason) => Err(refused(reason)),
+                Decision::Ask => unreachable!("a probe was made, and nothing else is asked"),
+            }
         }
     }
+}
+
+fn refused(reason: &str) -> CommandError {
+    CommandError::new(ExitStatus::Usage, format!("--transport cannot be that: {reason}"))
+        .hint("leave --transport away, or use --transport archive")
 }

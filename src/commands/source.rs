@@ -1,7 +1,7 @@
 //! Reading an image from wherever it is.
 
 use super::{Context, ImagePlace, Place};
-use crate::archive::{self, SourceOptions, Spool};
+use crate::archive::{self, LayerCompression, SourceOptions, Spool};
 use crate::backend::Intent;
 use crate::transfer::{RepositorySource, Source};
 use crate::ui::CommandError;
@@ -15,7 +15,10 @@ impl Context {
                 Ok(Box::new(RepositorySource::new(repository, place.reference())))
             }
             Place::Local(ImagePlace::Archive(archive)) => {
-                let options = SourceOptions { spool_dir: self.settings.spool_dir.clone() };
+                let options = SourceOptions {
+                    spool_dir: self.settings.spool_dir.clone(),
+                    compression: LayerCompression::default(),
+                };
                 let opened = archive::open_source(archive, options).await;
                 opened.map_err(|error| CommandError::because(format!("cannot read {archive}"), error))
             }
@@ -32,7 +35,9 @@ impl Context {
         let image = engine.image(name).await.map_err(of_daemon)?;
         let label = format!("the archive of {name} from the Docker daemon");
         let mut spool = Spool::create(label, &self.settings.spool_dir).await.map_err(of_archive)?;
-        engine.save(&image, &mut spool).await.map_err(of_daemon)?;
-        spool.source(daemon.is_containerd).await.map_err(of_archive)
+        let (archive, failure) = engine.save(&image);
+        let filled = spool.fill(archive).await;
+        filled.map_err(|error| failure.take().map_or_else(|| of_archive(error), of_daemon))?;
+        spool.source(daemon.is_containerd, None).await.map_err(of_archive)
     }
 }

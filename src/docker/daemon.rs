@@ -38,21 +38,23 @@ impl DockerEngine {
     /// The daemon's.
     pub async fn describe(&self) -> Result<Daemon, Error> {
         let attempted = || "saying what it is".to_owned();
-        let version = self.docker.version().await.map_err(|error| failed(attempted(), error))?;
-        let mut daemon = Daemon::from(version);
-        if !daemon.is_podman {
-            match self.docker.info().await {
-                Ok(info) => {
-                    daemon.driver = info.driver.unwrap_or_default();
-                    let status = info.driver_status.unwrap_or_default();
-                    daemon.is_containerd = status.iter().any(|pair| *pair == CONTAINERD);
-                }
-                // The document is large and differs between versions; what is lost is the knowledge of the store.
-                Err(error @ (BollardError::JsonDataError { .. } | BollardError::JsonSerdeError { .. })) => {
-                    tracing::warn!(%error, "what the Docker daemon says of its image store cannot be read");
-                }
-                Err(error) => return Err(failed(attempted(), error)),
+        // Together they make a future of some 20 KiB.
+        let asked = Box::pin(async { tokio::join!(self.docker.version(), self.docker.info()) });
+        let (version, info) = asked.await;
+        let mut daemon = Daemon::from(version.map_err(|error| failed(attempted(), error))?);
+        match info {
+            // Podman keeps images in none of Docker's ways.
+            _ if daemon.is_podman => {}
+            Ok(info) => {
+                daemon.driver = info.driver.unwrap_or_default();
+                let status = info.driver_status.unwrap_or_default();
+                daemon.is_containerd = status.iter().any(|pair| *pair == CONTAINERD);
             }
+            // The document is large and differs between versions; what is lost is the knowledge of the store.
+            Err(error @ (BollardError::JsonDataError { .. } | BollardError::JsonSerdeError { .. })) => {
+                tracing::warn!(%error, "what the Docker daemon says of its image store cannot be read");
+            }
+            Err(error) => return Err(failed(attempted(), error)),
         }
         tracing::info!(
             api = format!("{}.{}", daemon.api.0, daemon.api.1),

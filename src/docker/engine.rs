@@ -1,10 +1,13 @@
 //! A connection to a daemon: finding, naming and un-naming its images.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::errors::Error as BollardError;
-use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
+use futures::StreamExt;
+use storage_layout::Digest;
 
 use super::Error;
 use super::context::{DaemonChoice, Endpoint, Surroundings};
@@ -14,14 +17,16 @@ use super::ssh::SshTarget;
 const REQUEST_TIMEOUT: Duration = Duration::from_hours(6);
 /// How long the daemon may take to say that it is there.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The same by ssh, which has to log in first.
 const SSH_TIMEOUT: Duration = Duration::from_secs(40);
+/// How many of a daemon's images are looked at to find one with the same base.
+const IMAGES_COMPARED: usize = 64;
 
 /// A Docker daemon.
 #[derive(Clone, Debug)]
 pub struct DockerEngine {
     pub(super) docker: Docker,
+    endpoint: Endpoint,
 }
 
 /// An image that a daemon has.
@@ -33,33 +38,58 @@ pub struct LocalImage {
     pub id: String,
     /// What the daemon saves it by, so that the archive holds it and no other: its name with the tag, else its id.
     pub(super) saved_as: String,
+    /// The digests of its layers uncompressed, the base first, as far as the daemon tells.
+    pub layers: Vec<Digest>,
+    /// The size of its layers together, uncompressed, in bytes.
+    pub size: u64,
     /// Its platform. An index has that of the one image that the daemon would run.
     pub platform: String,
 }
 
 impl DockerEngine {
-    /// Connects to the daemon that is meant and hears that it is there.
+    /// Finds the daemon that is meant. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::Context`], [`Error::Address`] and [`Error::Unreachable`].
-    pub async fn connect(choice: &DaemonChoice, surroundings: &Surroundings) -> Result<Self, Error> {
+    /// [`Error::Config`], [`Error::Context`], [`Error::Address`], and [`Error::Unreachable`] if there is no such socket.
+    pub fn open(choice: &DaemonChoice, surroundings: &Surroundings) -> Result<Self, Error> {
         let endpoint = surroundings.find(choice)?;
-        let docker = match open(&endpoint) {
-            Ok(docker) => docker.with_timeout(REQUEST_TIMEOUT),
-            Err(source @ BollardError::SocketNotFoundError(_)) => return Err(unreachable(&endpoint, source)),
+        match open(&endpoint) {
+            Ok(docker) => Ok(Self { docker: docker.with_timeout(REQUEST_TIMEOUT), endpoint }),
+            Err(source @ BollardError::SocketNotFoundError(_)) => Err(unreachable(&endpoint, source)),
             Err(BollardError::CertPathError { path } | BollardError::CertParseError { path }) => {
                 let problem = "its certificates or its key cannot be read".to_owned();
-                return Err(Error::Config { file: path.display().to_string(), problem });
+                Err(Error::Config { file: path.display().to_string(), problem })
             }
-            Err(source) => return Err(Error::Address { host: endpoint.to_string(), source }),
-        };
-        match tokio::time::timeout(ping_timeout(&endpoint), docker.ping()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(source)) => return Err(unreachable(&endpoint, source)),
-            Err(_) => return Err(unreachable(&endpoint, BollardError::RequestTimeoutError)),
+            Err(source) => Err(Error::Address { host: endpoint.to_string(), source }),
         }
-        tracing::info!(daemon = %endpoint, "the Docker daemon answers");
-        Ok(Self { docker })
+    }
+
+    /// Finds the daemon that is meant and hears that it is there.
+    ///
+    /// # Errors
+    /// As [`DockerEngine::open`], and [`Error::Unreachable`].
+    pub async fn connect(choice: &DaemonChoice, surroundings: &Surroundings) -> Result<Self, Error> {
+        let engine = Self::open(choice, surroundings)?;
+        engine.while_greeting(async {}).await?;
+        Ok(engine)
+    }
+
+    /// Hears that the daemon is there while it is asked something else.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`]; what it was asked is then given up.
+    pub async fn while_greeting<T>(&self, asked: impl Future<Output = T>) -> Result<T, Error> {
+        let greeting = async {
+            match tokio::time::timeout(ping_timeout(&self.endpoint), self.docker.ping()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(source)) => return Err(unreachable(&self.endpoint, source)),
+                Err(_) => return Err(unreachable(&self.endpoint, BollardError::RequestTimeoutError)),
+            }
+            tracing::info!(daemon = %self.endpoint, "the Docker daemon answers");
+            Ok(())
+        };
+        let ((), answer) = tokio::try_join!(greeting, async { Ok(asked.await) })?;
+        Ok(answer)
     }
 
     /// Looks for an image.
@@ -78,13 +108,62 @@ impl DockerEngine {
                 let saved_as = tags.iter().find(is_name).unwrap_or(&id).clone();
                 let parts = [found.os, found.architecture, found.variant.filter(|variant| !variant.is_empty())];
                 let platform = parts.into_iter().flatten().collect::<Vec<_>>().join("/");
-                Ok(LocalImage { name: name.to_owned(), id, saved_as, platform })
+                let layers = found.root_fs.and_then(|root_fs| root_fs.layers).unwrap_or_default();
+                let layers = layers.iter().map(|layer| layer.parse()).collect::<Result<_, _>>().unwrap_or_default();
+                let size = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+                Ok(LocalImage { name: name.to_owned(), id, saved_as, layers, size, platform })
             }
             Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => {
                 Err(Error::ImageUnknown(name.to_owned()))
             }
             Err(error) => Err(failed(format!("looking for {name}"), error)),
         }
+    }
+
+    /// Returns the sizes of an image's layers, uncompressed, the base first, as far as they can be told apart from steps that made
+    /// no layer: those have no size, and neither have some layers. Where they cannot, all layers are taken for equal.
+    pub async fn layer_sizes(&self, image: &LocalImage) -> Vec<u64> {
+        let steps = self.docker.image_history(&image.id).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the Docker daemon does not tell how large layers are");
+            Vec::new()
+        });
+        let all: Vec<u64> = steps.iter().rev().map(|step| u64::try_from(step.size).unwrap_or_default()).collect();
+        let some: Vec<u64> = all.iter().copied().filter(|&size| size > 0).collect();
+        let count = image.layers.len();
+        let told = [all, some].into_iter().find(|sizes| sizes.len() == count);
+        told.unwrap_or_else(|| vec![image.size / count.max(1) as u64; count])
+    }
+
+    /// Returns the platforms that a containerd store has of an image for several, or `None` if the daemon does not tell.
+    pub async fn platforms(&self, image: &LocalImage) -> Option<Vec<String>> {
+        let filters = HashMap::from([("reference", vec![image.saved_as.as_str()])]);
+        let options = ListImagesOptionsBuilder::new().all(true).manifests(true).filters(&filters).build();
+        let listed = self.docker.list_images(Some(options)).await.inspect_err(|error| {
+            tracing::debug!(%error, "the Docker daemon does not tell which platforms it has");
+        });
+        let summary = listed.ok()?.into_iter().find(|summary| summary.id == image.id)?;
+        let there = summary.manifests?.into_iter().filter(|manifest| manifest.available);
+        let platforms = there.filter_map(|manifest| Some(manifest.image_data?.platform)).map(|platform| {
+            let parts = [platform.os, platform.architecture, platform.variant.filter(|variant| !variant.is_empty())];
+            parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+        });
+        Some(platforms.collect())
+    }
+
+    /// Returns how many of the layers, from the base on, one of the daemon's images has in common with them. The newest images are
+    /// looked at, up to a bound; one that cannot be looked at has none.
+    pub async fn common_base(&self, layers: &[Digest]) -> usize {
+        let options = ListImagesOptionsBuilder::new().all(true).build();
+        let mut listed = self.docker.list_images(Some(options)).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the Docker daemon does not tell which images it has");
+            Vec::new()
+        });
+        listed.sort_by_key(|image| std::cmp::Reverse(image.created));
+        let common = futures::stream::iter(listed.into_iter().take(IMAGES_COMPARED)).map(|listed| async move {
+            let own = self.image(&listed.id).await.map(|image| image.layers).unwrap_or_default();
+            own.iter().zip(layers).take_while(|(own, layer)| own == layer).count()
+        });
+        common.buffer_unordered(8).fold(0, |most, common| async move { most.max(common) }).await
     }
 
     /// Gives an image one more name.

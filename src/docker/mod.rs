@@ -14,4 +14,5 @@ pub use daemon::Daemon;
 pub use engine::{DockerEngine, LocalImage};
 pub use error::Error;
 pub use transport::{Decision, Probe, Transport, TransportChoice, decide};
+pub use via_archive::SaveFailure;
 pub use via_registry::RegistryAddress;

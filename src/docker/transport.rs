@@ -18,7 +18,7 @@ pub enum Transport {
 /// What the user said of the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TransportChoice {
-    /// The registry if the daemon reaches it, else the archive.
+    /// The registry if the daemon reaches it, else the archive; and the archive where that is faster.
     #[default]
     Auto,
     /// This one.

@@ -1,13 +1,19 @@
 //! Having the daemon write an image as an archive and read one: the way that needs nothing but its API.
 
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::errors::Error as BollardError;
 use bollard::query_parameters::ImportImageOptionsBuilder;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
 use super::engine::failed;
 use super::{DockerEngine, Error, LocalImage};
 use crate::archive::Spool;
+use crate::transfer::{ByteStream, Reporter};
 
 /// How an error begins that a daemon tells of without saying that it is one.
 const TEXTS_OF_FAILURE: [&str; 2] = ["Error unpacking", "Error processing"];
@@ -24,20 +30,68 @@ struct Detail {
     message: String,
 }
 
-impl DockerEngine {
-    /// Has the daemon write an image into `spool`. Dropping the future makes the daemon stop.
-    ///
-    /// # Errors
-    /// Also those that the daemon reports inside a reply that began well.
-    pub async fn save(&self, image: &LocalImage, spool: &mut Spool) -> Result<(), Error> {
-        let attempted = || format!("saving {}", image.name);
-        let mut last = Bytes::new();
-        let body = self.docker.export_image(&image.saved_as).inspect_ok(|piece| last = piece.clone());
-        spool.fill(body.boxed()).await?.map_err(|error| failed(attempted(), error))?;
-        match serde_json::from_slice::<Trailer>(&last) {
-            Ok(trailer) => Err(Error::Failed { attempted: attempted(), message: trailer.error_detail.message }),
-            Err(_) => Ok(()),
+/// Why the daemon could not write an archive to its end. Whoever reads the archive learns only that it ended.
+#[derive(Clone, Debug, Default)]
+pub struct SaveFailure(Arc<Mutex<Option<Error>>>);
+
+impl SaveFailure {
+    /// Returns the failure, if there was one.
+    pub fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set(&self, error: Error) -> io::Error {
+        let text = error.to_string();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        io::Error::other(text)
+    }
+}
+
+/// An archive on its way from the daemon.
+struct Saving {
+    body: BoxStream<'static, Result<Bytes, BollardError>>,
+    /// The last piece that came: it may be no part of the archive.
+    held: Option<Bytes>,
+    attempted: String,
+    failure: SaveFailure,
+}
+
+impl Saving {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        loop {
+            match self.body.try_next().await {
+                Ok(Some(piece)) if piece.is_empty() => {}
+                Ok(Some(piece)) => {
+                    if let Some(ready) = self.held.replace(piece) {
+                        return Ok(Some((ready, self)));
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return Err(self.failure.set(failed(self.attempted, error))),
+            }
         }
+        let Some(last) = self.held.take() else { return Ok(None) };
+        match serde_json::from_slice::<Trailer>(&last) {
+            Ok(trailer) => {
+                let message = trailer.error_detail.message;
+                Err(self.failure.set(Error::Failed { attempted: self.attempted, message }))
+            }
+            Err(_) => Ok(Some((last, self))),
+        }
+    }
+}
+
+impl DockerEngine {
+    /// Has the daemon write an image as an archive. Dropping the stream makes the daemon stop.
+    pub fn save(&self, image: &LocalImage) -> (ByteStream, SaveFailure) {
+        let failure = SaveFailure::default();
+        let saving = Saving {
+            body: self.docker.export_image(&image.saved_as).boxed(),
+            held: None,
+            attempted: format!("saving {}", image.name),
+            failure: failure.clone(),
+        };
+        (futures::stream::try_unfold(saving, Saving::next).boxed(), failure)
     }
 
     /// Has the daemon read the image in `spool`, which is called `name` there, and returns it. Dropping the future makes the
@@ -45,11 +99,15 @@ impl DockerEngine {
     ///
     /// # Errors
     /// Also those that the daemon reports inside a reply that began well, and if it does not have the image afterwards.
-    pub async fn load(&self, spool: Spool, name: &str) -> Result<LocalImage, Error> {
+    pub async fn load(&self, spool: Spool, name: &str, reporter: &dyn Reporter) -> Result<LocalImage, Error> {
         let attempted = || format!("loading {name}");
         let refused = |message: String| Error::Failed { attempted: attempted(), message };
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
-        let mut stream = self.docker.import_image_stream(options, spool.stream()?, None).boxed();
+        let (archive, size) = spool.stream()?;
+        let progress = reporter.blob_started("docker load", Some(size));
+        // The daemon has unpacked it a while after the last byte.
+        let archive = archive.inspect_ok(move |piece| progress.advanced(piece.len() as u64));
+        let mut stream = self.docker.import_image_stream(options, archive, None).boxed();
         while let Some(progress) = stream.next().await {
             let progress = progress.map_err(|error| failed(attempted(), error))?;
             if let Some(detail) = progress.error_detail {

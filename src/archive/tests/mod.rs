@@ -3,6 +3,7 @@
 mod choosing;
 mod damaged;
 mod round_trip;
+mod streamed;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use storage_layout::{Algorithm, Descriptor, Digest, Manifest, media_type};
 
-use super::{ArchivePlace, SourceOptions, TargetOptions, open_source, open_target};
+use super::{ArchivePlace, LayerCompression, SourceOptions, TargetOptions, open_source, open_target};
 use crate::transfer::{ByteStream, CopyOptions, Error, Reporter, Source, Target, copy_image};
 
 fn sha256(bytes: &[u8]) -> Digest {
@@ -151,7 +152,11 @@ impl Ground {
     }
 
     async fn source(&self, kind: &str, rest: &str) -> Result<Box<dyn Source>, Error> {
-        open_source(&self.place(kind, rest), SourceOptions { spool_dir: self.0.path().to_owned() }).await
+        open_source(
+            &self.place(kind, rest),
+            SourceOptions { spool_dir: self.0.path().to_owned(), compression: LayerCompression::default() },
+        )
+        .await
     }
 
     fn target(&self, kind: &str, rest: &str, name: Option<&str>) -> Result<Box<dyn Target>, Error> {

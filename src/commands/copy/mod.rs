@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::outcome::Outcome;
 use super::pull as bucket_pull;
-use super::{Context, ImagePlace, Place, RepositoryPlace, push};
+use super::{Context, ImagePlace, ImageRequest, Place, RepositoryPlace, push};
 use crate::docker::Transport;
 use crate::transfer::{BlobStatus, Copied, Image, PlatformFilter, Source};
 use crate::ui::{Bytes, CommandError, ExitStatus};
@@ -69,7 +69,8 @@ pub async fn run(request: Request, context: &Context) -> Result<ExitStatus, Comm
             Place::Repository(RepositoryPlace::Bucket { backend, place }),
         ) if !options.dry_run => {
             let platforms = options.platforms;
-            let request = push::Request { backend, place, image: Some(image), platforms, digestfile };
+            let image = ImageRequest { backend, place, image: Some(image), platforms, digestfile };
+            let request = push::Request { image, compression: None };
             Box::pin(push::run(request, context)).await?;
             Ok(ExitStatus::Ok)
         }
@@ -82,7 +83,7 @@ pub async fn run(request: Request, context: &Context) -> Result<ExitStatus, Comm
             }
             let RepositoryPlace::Bucket { backend, place } = source else { unreachable!("it was matched") };
             let platforms = options.platforms;
-            let request = bucket_pull::Request { backend, place, image: Some(image), platforms, digestfile };
+            let request = ImageRequest { backend, place, image: Some(image), platforms, digestfile };
             Box::pin(bucket_pull::run(request, context)).await?;
             Ok(ExitStatus::Ok)
         }

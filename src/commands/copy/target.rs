@@ -1,5 +1,6 @@
 //! Where a copy goes to, opened.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use storage_layout::Manifest;
@@ -58,7 +59,7 @@ impl TargetEnd {
             }
             Place::Local(ImagePlace::Docker(name)) => {
                 let daemon = Daemon::open(name, context).await?;
-                let target = daemon.spool.target(name);
+                let target = daemon.spool.target(name, &HashSet::new());
                 let target = target.map_err(|error| CommandError::because(format!("cannot write {place}"), error))?;
                 Ok(Self { target: (!dry_run).then_some(target), holder: Holder::Daemon(Box::new(daemon)) })
             }
@@ -145,7 +146,7 @@ impl Daemon {
     }
 
     async fn load(self, copied: &Copied, attempted: &str) -> Result<(), CommandError> {
-        let loaded = self.engine.load(self.spool, &self.name).await;
+        let loaded = self.engine.load(self.spool, &self.name, &()).await;
         let loaded = loaded.map_err(|error| CommandError::because(attempted, error))?;
         if is_image(&loaded, &copied.root) {
             return Ok(());
