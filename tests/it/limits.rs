@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::support::docker::{Docker, LoadedImage};
 use crate::support::image::docker_save;
 use crate::support::s3::S3;
 
@@ -47,6 +48,18 @@ fn memory_does_not_grow_with_the_image() {
     };
     let pushed = peak(&mut command("push", format!("docker-archive:{}", file.display())));
     assert!(pushed < 100, "push took {pushed} MiB");
+    // The same out of a daemon, compressed while it is saved, at the level that takes the most memory.
+    if let Some(docker) = Docker::get() {
+        let image = LoadedImage::new(&docker, &[300_000_000]);
+        for flags in [
+            ["--compression", "gzip", "--compression-level", "12"],
+            ["--compression", "zstd", "--compression-level", "9"],
+        ] {
+            let mut push = command("push", image.name());
+            let pushed = peak(docker.configure(&mut push).args(flags));
+            assert!(pushed < 128, "push with {flags:?} took {pushed} MiB");
+        }
+    }
     let pulled = peak(&mut command("pull", format!("oci-archive:{}", folder.path().join("back.tar").display())));
     assert!(pulled < 100, "pull took {pulled} MiB");
 }

@@ -4,6 +4,7 @@
 //! `OCI_STORE_REQUIRE` naming the service, its absence is a failure. `tests/all.sh` sets them all.
 
 mod artifact;
+mod bad_daemons;
 mod cli;
 mod clouds;
 mod compatibility;
@@ -23,3 +24,4 @@ mod seeds;
 mod server;
 mod spec;
 mod support;
+mod ways;

@@ -45,6 +45,19 @@ pub(crate) fn docker_save(name: &str, seed: &str, layers: &[usize]) -> Vec<u8> {
     archive.into_inner().expect("writing to memory succeeds")
 }
 
+/// Returns the digest of the config in what [`docker_save`] made, which is the image's id.
+pub(crate) fn config_digest(archive: &[u8]) -> String {
+    let mut archive = tar::Archive::new(archive);
+    let names = archive
+        .entries()
+        .expect("it is a tar")
+        .map(|entry| entry.expect("it is whole").path().expect("a name").to_string_lossy().into_owned());
+    let name = names
+        .into_iter()
+        .find_map(|name| name.strip_suffix(".json").filter(|hex| *hex != "manifest").map(str::to_owned));
+    format!("sha256:{}", name.expect("there is a config"))
+}
+
 /// An image for several platforms.
 #[derive(Debug)]
 pub(crate) struct OciIndex {
