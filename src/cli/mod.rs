@@ -181,7 +181,7 @@ async fn run(
     context: &Context,
 ) -> Result<ExitStatus, CommandError> {
     match verb {
-        Verb::Push { args, .. } => push::run(args.request(backend, env, context)?, context).await?,
+        Verb::Push { args, .. } => Box::pin(push::run(args.request(backend, env, context)?, context)).await?,
         Verb::Pull { args, .. } => args.run(Given { backend, env, context }).await?,
         Verb::Serve { args, .. } => serve::run(args.request(backend, env, context)?, context).await?,
         Verb::Copy { args, .. } => return Box::pin(args.run(Given { backend, env, context })).await,
