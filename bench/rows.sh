@@ -93,13 +93,16 @@ row_push_again() {
 # A row of pushes with one new layer: the bucket has the others. Each side has its own folder of the bucket, written by itself,
 # and gets a layer of its own, so that neither finds what the other has sent.
 new_layer_row() {
-    local knows=$1 ours_root peer_root name
+    local knows=$1 ours_root peer_root name flags=()
     need_image mixed
     fresh_root
     ours_root=$root
     fresh_root
     peer_root=$root
-    "$program" s3 push "$bucket/bench/mixed:v1" --image bench/mixed:v1 --endpoint "$endpoint" --root-dir "$ours_root" --quiet >/dev/null
+    # Only what went through a registry has digests that the daemon knows: what was compressed here it has never seen.
+    [[ $knows == no ]] || flags+=(--transport registry)
+    "$program" s3 push "$bucket/bench/mixed:v1" --image bench/mixed:v1 --endpoint "$endpoint" --root-dir "$ours_root" --quiet \
+        "${flags[@]}" >/dev/null
     start_registry "$endpoint" "$peer_root"
     name=127.0.0.1:$registry_port/bench/mixed
     docker tag bench/mixed:v1 "$name:v1"
