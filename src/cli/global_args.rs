@@ -27,7 +27,7 @@ pub(super) struct GlobalArgs {
     /// Draws no progress bars
     #[arg(long, global = true, alias = "no-tty")]
     no_progress: bool,
-    /// How many blobs travel at once, with 12 MiB of memory for each [default: as many as processors, 4 to 16]
+    /// How many blobs travel at once, with 10 MiB of memory for each [default: as many as processors, 4 to 16]
     #[arg(short, long, global = true, value_name = "N", alias = "concurrency", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// How often a failed request to the storage is tried again [default: 10]

@@ -13,7 +13,7 @@ use crate::transfer::Reporter;
 use crate::ui::{CommandError, Printer};
 
 /// The memory for the bytes of one blob that is under way, in bytes.
-const MEMORY_OF_JOB: u64 = 12 * 1024 * 1024;
+const MEMORY_OF_JOB: u64 = 10 * 1024 * 1024;
 
 /// What every command is given.
 #[derive(Clone, Debug)]
