@@ -97,11 +97,17 @@ impl Way {
 
 fn chosen(way: &Way) -> Cell {
     let image = LoadedImage::new(&way.docker, &[1000]);
-    let ran = Place::new(&way.docker, "auto").run("push", &image.name(), &["-v"]);
-    ran.line();
-    let (_, said) = ran.stderr.split_once("transport ").expect("-v says which way was taken");
-    let said = said.lines().next().unwrap_or_default();
-    Cell::pass_if(said.starts_with(way.transport), &format!("It takes the {said}."))
+    // A machine at its limits may not reach us within the seconds that it is given: this is no fact about the daemon.
+    for _ in 0..5 {
+        let ran = Place::new(&way.docker, "auto").run("push", &image.name(), &["-v"]);
+        ran.line();
+        let (_, said) = ran.stderr.split_once("transport ").expect("-v says which way was taken");
+        let said = said.lines().next().unwrap_or_default();
+        if !said.ends_with("in time") {
+            return Cell::pass_if(said.starts_with(way.transport), &format!("It takes the {said}."));
+        }
+    }
+    panic!("the daemon never reaches us in time");
 }
 
 fn push(way: &Way) -> Cell {

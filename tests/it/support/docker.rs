@@ -73,10 +73,24 @@ impl Docker {
 
     /// Returns all names that begin with the address of a registry on loopback, as ours do while a command runs.
     pub(crate) fn temporary_names(&self, repository: &str) -> Vec<String> {
-        let names =
-            self.run(&["image", "ls", "--all", "--digests", "--format", "{{.Repository}}:{{.Tag}}@{{.Digest}}"]);
+        let names = self.list(&["--all", "--digests", "--format", "{{.Repository}}:{{.Tag}}@{{.Digest}}"]);
         let ours = |name: &&str| name.starts_with("127.0.0.1:") && name.contains(repository);
         names.lines().filter(ours).map(str::to_owned).collect()
+    }
+
+    /// Lists images. Containerd's store and Podman look at one after the other, and fail altogether if another test removes one of
+    /// them meanwhile; then they are asked again.
+    fn list(&self, arguments: &[&str]) -> String {
+        let arguments = [&["image", "ls"], arguments].concat();
+        for _ in 0..20 {
+            let (success, stdout, stderr) = self.try_run(&arguments, &[]);
+            let is_removed = ["not found", "not known", "No such image"].iter().any(|says| stderr.contains(says));
+            assert!(success || is_removed, "docker {arguments:?}: {stderr}");
+            if success {
+                return stdout;
+            }
+        }
+        panic!("docker {arguments:?} fails each time for an image that is not there");
     }
 }
 
@@ -123,7 +137,7 @@ impl LoadedImage {
 
 impl Drop for LoadedImage {
     fn drop(&mut self) {
-        let names = self.docker.run(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+        let names = self.docker.list(&["--format", "{{.Repository}}:{{.Tag}}"]);
         for name in names.lines().filter(|name| name.contains(&self.repository)) {
             self.docker.try_run(&["image", "rm", "--force", name], &[]);
         }
