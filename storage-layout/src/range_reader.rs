@@ -84,6 +84,11 @@ impl Source {
         }
     }
 
+    /// Returns the `ETag` of the version, if there is a strong one.
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
     /// Tells whether what is asked for by several requests is of one version.
     pub(crate) fn is_pinned(&self) -> bool {
         self.version.is_some()

@@ -65,16 +65,30 @@ impl ReadBudget {
     }
 }
 
-/// Opens `range` of the object `path`, and returns it with the size that the whole object has.
-pub(crate) async fn open(store: &Store, path: Path, range: Range<u64>) -> object_store::Result<(ByteStream, u64)> {
+/// A range of an object, as it comes.
+pub(crate) struct Found {
+    pub(crate) stream: ByteStream,
+    /// The whole object's size, in bytes.
+    pub(crate) size: u64,
+    /// The `ETag` of the version that is read, if one tells versions apart. A file of this machine has none: its bytes can go bad
+    /// without one that changes.
+    pub(crate) version: Option<String>,
+}
+
+/// Opens `range` of the object `path`.
+pub(crate) async fn open(store: &Store, path: Path, range: Range<u64>) -> object_store::Result<Found> {
     let share = store.inner.reading.take(0);
     let wide = share.is_some() && store.inner.reading.has_room();
     let next = step(store, &range, if wide { 1 } else { LONG });
     let Opened { source, first, size } = Source::open(store.objects(), path, range.clone(), next).await?;
     let reader = match first {
-        First::File(file) => return Ok((range_reader::read_file(file, range.end - range.start), size)),
+        First::File(file) => {
+            let stream = range_reader::read_file(file, range.end - range.start);
+            return Ok(Found { stream, size, version: None });
+        }
         First::Remote(reader) => reader,
     };
+    let version = source.version().map(str::to_owned);
     let rest = reader.end()..range.end;
     let state = ReadAhead {
         store: store.clone(),
@@ -90,7 +104,7 @@ pub(crate) async fn open(store: &Store, path: Path, range: Range<u64>) -> object
         let bytes = state.next().await?;
         Ok(bytes.map(|bytes| (bytes, state)))
     });
-    Ok((stream.boxed(), size))
+    Ok(Found { stream: stream.boxed(), size, version })
 }
 
 /// Returns where `ranges` ranges from the start of `rest` end.

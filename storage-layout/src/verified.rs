@@ -1,4 +1,4 @@
-//! Reading blobs: every byte is hashed, and the last piece is held back until the digest is known to be right.
+//! Reading blobs: what nobody has verified yet is hashed, and the last piece is held back until the digest is known to be right.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,33 +13,44 @@ use crate::digest::{Digest, Digester};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::objects::store_error;
-use crate::read_ahead;
+use crate::read_ahead::{self, Found};
 use crate::sizes::REMEMBERED;
 use crate::store::Store;
 
-/// The blobs that this process has read to the end and found right, with the size that they had.
+/// The blobs that this process has read to the end and found right.
 #[derive(Debug, Default)]
-pub(crate) struct Verified(Mutex<HashMap<Digest, u64>>);
+pub(crate) struct Verified(Mutex<HashMap<Digest, Known>>);
+
+/// What was read and found right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    /// In bytes.
+    size: u64,
+    /// The store's name for these very bytes, where it has one.
+    version: Option<String>,
+}
 
 impl Verified {
-    pub(crate) fn contains(&self, digest: &Digest, size: u64) -> bool {
-        self.0.lock().expect("nothing panics while holding it").get(digest) == Some(&size)
+    fn get(&self, digest: &Digest) -> Option<Known> {
+        self.0.lock().expect("nothing panics while holding it").get(digest).cloned()
     }
 
-    pub(crate) fn insert(&self, digest: Digest, size: u64) {
+    fn insert(&self, digest: Digest, known: Known) {
         let mut verified = self.0.lock().expect("nothing panics while holding it");
         if verified.len() >= REMEMBERED {
             verified.clear();
         }
-        verified.insert(digest, size);
+        verified.insert(digest, known);
     }
 
-    pub(crate) fn forget(&self, digest: &Digest) {
+    fn forget(&self, digest: &Digest) {
         self.0.lock().expect("nothing panics while holding it").remove(digest);
     }
 }
 
 /// Opens the blob kept under `stored`, of `size` bytes, to be hashed against `digest`.
+///
+/// What this process has read to its end and found right is not hashed again as long as the store has the same version of it.
 pub(crate) async fn open(
     store: &Store,
     stored: &Digest,
@@ -54,30 +65,38 @@ pub(crate) async fn open(
     }
     // A part of a blob proves nothing. The first time one is asked for, the blob is read from its start to its end; once it
     // was found right, a part is read alone.
-    let whole = window.start == 0 && window.end == size;
-    if !whole && store.inner.verified.contains(digest, size) {
-        return open_range(store, stored, window, size).await;
+    let whole = 0..size;
+    let known = store.inner.verified.get(digest).filter(|known| known.size == size);
+    let mut found = open_range(store, stored, if known.is_some() { &window } else { &whole }, size).await?;
+    if let Some(known) = known {
+        let is_same = found.version == known.version;
+        // Without a version, hashing is all that tells whether a blob is what it was, where it can.
+        if is_same && (window != whole || known.version.is_some()) {
+            return Ok(found.stream);
+        }
+        if window != whole {
+            found = open_range(store, stored, &whole, size).await?;
+        }
     }
-    let body = open_range(store, stored, 0..size, size).await?;
     let state = Reading {
         store: store.clone(),
-        body,
+        body: found.stream,
         digester: Some(Digester::new(digest.algorithm())),
         digest: digest.clone(),
         stored: stored.clone(),
-        size,
+        known: Known { size, version: found.version },
         window,
         held: None,
     };
     Ok(futures::stream::try_unfold(state, Reading::next).boxed())
 }
 
-async fn open_range(store: &Store, stored: &Digest, range: Range<u64>, size: u64) -> Result<ByteStream> {
+async fn open_range(store: &Store, stored: &Digest, range: &Range<u64>, size: u64) -> Result<Found> {
     let path = Key::BlobData(stored.clone()).path();
-    match read_ahead::open(store, path.clone(), range).await {
-        Ok((stream, found)) if found == size => Ok(stream),
-        Ok((_, found)) => {
-            let found = format!("has {found} bytes where there were {size} a moment ago");
+    match read_ahead::open(store, path.clone(), range.clone()).await {
+        Ok(found) if found.size == size => Ok(found),
+        Ok(found) => {
+            let found = format!("has {} bytes where there were {size} a moment ago", found.size);
             Err(Error::Corrupt { key: path.to_string(), found })
         }
         Err(object_store::Error::NotFound { .. }) => Err(Error::BlobUnknown(stored.clone())),
@@ -93,7 +112,8 @@ struct Reading {
     digest: Digest,
     /// What the blob is kept under.
     stored: Digest,
-    size: u64,
+    /// What will be known when the digest is right.
+    known: Known,
     /// The part of the blob that was asked for.
     window: Range<u64>,
     /// The last piece read, which nobody has seen yet.
@@ -109,7 +129,7 @@ impl Reading {
             let start = digester.length();
             digester.update(&bytes);
             let end = digester.length();
-            if end > self.size {
+            if end > self.known.size {
                 break;
             }
             let (from, to) = (self.window.start.clamp(start, end) - start, self.window.end.clamp(start, end) - start);
@@ -124,13 +144,13 @@ impl Reading {
             }
         }
         let (length, actual) = (digester.length(), digester.finish());
-        if length != self.size || actual != self.digest {
+        if length != self.known.size || actual != self.digest {
             self.store.inner.verified.forget(&self.digest);
             let key = Key::BlobData(self.stored).path().to_string();
             let found = format!("holds {length} bytes with digest {actual}, not {}", self.digest);
             return Err(io::Error::new(io::ErrorKind::InvalidData, Error::Corrupt { key, found }));
         }
-        self.store.inner.verified.insert(self.digest.clone(), self.size);
+        self.store.inner.verified.insert(self.digest.clone(), self.known.clone());
         Ok(self.held.take().map(|last| (last, self)))
     }
 }

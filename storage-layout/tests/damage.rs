@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use storage_layout::test_util::{Image, Write, image, index, noise, pull, push, read, send, snapshot};
+use storage_layout::test_util::{FaultyStore, Image, Write, image, index, noise, pull, push, read, send, snapshot};
 use storage_layout::{
     Algorithm, Digest, Error, Key, MAX_MANIFEST_SIZE, Manifest, Reference, Repository, RepositoryName, Store,
     StoreOptions, Tag,
@@ -228,6 +228,25 @@ async fn a_flipped_bit_ends_a_blob_before_its_last_piece() {
         assert!(matches!(fresh(&objects, "app").stat_blob(&digest).await, Err(Error::BlobUnknown(_))));
         send(&fresh(&objects, "app"), &digest, &content, Write::DigestFirst).await.expect("a push mends");
         assert_eq!(read(&seen, &digest).await.expect("it is mended"), content);
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_right_is_read_with_care_again_when_its_version_is_another_or_unknown() {
+    let content = noise(3, 1_000_000);
+    let digest = Algorithm::Sha256.digest(&content);
+    for (has_versions, range) in [(true, Some(0..1)), (true, None), (false, None)] {
+        let objects = Arc::new(InMemory::new());
+        let store = FaultyStore::counting(Arc::clone(&objects) as _);
+        let store = Arc::new(if has_versions { store } else { store.without_etags() });
+        let seen = Store::new(store, StoreOptions::default()).repository(&"app".parse().expect("a name"));
+        send(&seen, &digest, &content, Write::DigestFirst).await.expect("the store works");
+        read(&seen, &digest).await.expect("it is whole");
+        put(&objects, &data(&digest), flipped(&content, 500_000)).await;
+        let stat = seen.find_blob(&digest).await.expect("its length is right");
+        let reader = seen.open_blob(&stat, range.clone()).await.expect("it is there");
+        let error = reader.stream.try_collect::<Vec<_>>().await.expect_err("a bit was flipped");
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{has_versions} {range:?}: {error}");
     }
 }
 

@@ -35,7 +35,7 @@ fn store(objects: FaultyStore) -> (Arc<FaultyStore>, Store) {
 }
 
 async fn read(store: &Store, range: Range<u64>) -> io::Result<Bytes> {
-    let (stream, _) = open(store, key(), range).await.map_err(io::Error::other)?;
+    let Found { stream, .. } = open(store, key(), range).await.map_err(io::Error::other)?;
     Ok(stream.try_collect::<Vec<_>>().await?.concat().into())
 }
 
@@ -103,7 +103,7 @@ async fn two_versions_are_never_mixed() {
             let objects = holding(&old).await;
             let counted = FaultyStore::counting(Arc::clone(&objects) as _);
             let (_, store) = store(if etags { counted } else { counted.without_etags() });
-            let (mut stream, _) = open(&store, key(), 0..50_000).await.unwrap();
+            let mut stream = open(&store, key(), 0..50_000).await.unwrap().stream;
             let mut received = Vec::new();
             for _ in 0..pieces {
                 if let Some(bytes) = stream.try_next().await.unwrap() {
@@ -161,7 +161,7 @@ async fn readers_together_keep_to_the_memory_budget() {
         let (under_way, counted) = watched(Arc::clone(&objects) as _);
         let (_, store) = store(counted);
         let reading = (0..readers).map(|_| async {
-            let (mut stream, _) = open(&store, key(), 0..100_000).await.unwrap();
+            let mut stream = open(&store, key(), 0..100_000).await.unwrap().stream;
             while let Some(bytes) = stream.try_next().await.unwrap() {
                 under_way.0.fetch_sub(bytes.len() as u64, Ordering::SeqCst);
             }
@@ -182,7 +182,7 @@ async fn a_reader_that_stops_leaves_room_for_others_and_its_memory_comes_back() 
     let (_, store) = store(FaultyStore::counting(objects));
     let mut stopped = Vec::new();
     for _ in 0..20 {
-        let (mut stream, _) = open(&store, key(), 0..200_000).await.unwrap();
+        let mut stream = open(&store, key(), 0..200_000).await.unwrap().stream;
         for _ in 0..50 {
             stream.try_next().await.unwrap();
         }
@@ -202,7 +202,7 @@ async fn the_window_follows_the_reader() {
     let content = noise(1, 200_000);
     let objects = holding(&content).await;
     let (_, store) = store(FaultyStore::counting(objects));
-    let (mut stream, _) = open(&store, key(), 0..200_000).await.unwrap();
+    let mut stream = open(&store, key(), 0..200_000).await.unwrap().stream;
     let held = Mutex::new(Vec::new());
     for piece in 0..150 {
         if piece > 50 {
@@ -223,7 +223,7 @@ async fn those_who_write_are_not_kept_waiting() {
     let (_, store) = store(FaultyStore::counting(objects));
     let mut readers = Vec::new();
     for _ in 0..30 {
-        let (mut stream, _) = open(&store, key(), 0..200_000).await.unwrap();
+        let mut stream = open(&store, key(), 0..200_000).await.unwrap().stream;
         for _ in 0..20 {
             stream.try_next().await.unwrap();
         }
