@@ -62,29 +62,34 @@ spread() { awk -v digits="$1" '{ v[NR] = $1 } END {
     f = "%." digits "f"
     printf f " (" f "–" f ")", m, v[1], v[NR] }'; }
 
-# ratios ROW prints ours against the peer's, round by round.
+# ratios ROW SIDE prints a side against the peer, round by round.
 ratios() {
-    awk -F'\t' -v row="$1" '
-        $1 == row && $2 == "ours" { ours[$3] = $4 }
+    awk -F'\t' -v row="$1" -v side="$2" '
+        $1 == row && $2 == side { ours[$3] = $4 }
         $1 == row && $2 == "peer" { peer[$3] = $4 }
         END { for (round in ours) if (peer[round] > 0) print ours[round] / peer[round] }' "$results" | sort -g
 }
 
-# of_medians ROW prints the ratio of the medians.
+# of_medians ROW SIDE prints the ratio of the medians.
 of_medians() {
-    paste <(column "$1" ours 4 | spread 3) <(column "$1" peer 4 | spread 3) |
+    paste <(column "$1" "$2" 4 | spread 3) <(column "$1" peer 4 | spread 3) |
         awk -F'\t' '{ split($1, o, " "); split($2, p, " "); if (p[1] > 0) printf "%.2f", o[1] / p[1] }'
 }
 
 # line ROW TITLE TARGET prints a line of the table, if the row has been run.
-line() {
-    local ours cpu memory
-    ours=$(column "$1" ours 4 | spread 2)
-    [[ -n $ours ]] || return 0
-    cpu=$(column "$1" ours 5 | spread 2)
-    memory=$(column "$1" ours 6 | tail -n 1)
-    printf '| %s | %s | %s | %s | %s | %s | %s | %s |\n' "$2" "$ours" "$(column "$1" peer 4 | spread 2)" \
-        "$(of_medians "$1")" "$(ratios "$1" | spread 2)" "$3" "${cpu%% *}" $((memory / 1024))
+line() { side_line ours "$@"; }
+
+# side_line SIDE ROW TITLE TARGET does so for another side than ours: what it takes in CPU and memory is not all its own.
+side_line() {
+    local side=$1 row=$2 title=$3 target=$4 seconds cpu='' peak=''
+    seconds=$(column "$row" "$side" 4 | spread 2)
+    [[ -n $seconds ]] || return 0
+    if [[ $side == ours ]]; then
+        cpu=$(column "$row" ours 5 | spread 2)
+        peak=$(column "$row" ours 6 | awk 'END { print int($1 / 1024) }')
+    fi
+    printf '| %s | %s | %s | %s | %s | %s | %s | %s |\n' "$title" "$seconds" "$(column "$row" peer 4 | spread 2)" \
+        "$(of_medians "$row" "$side")" "$(ratios "$row" "$side" | spread 2)" "$target" "${cpu%% *}" "$peak"
 }
 
 machine() {

@@ -10,7 +10,9 @@ readonly all_rows=(
 table() {
     line push-tiny 'push of a 6-byte image' ''
     line push-mixed 'push mixed, cold, against `docker push` to Docker'\''s registry on the same bucket' '≤ 0.6'
+    side_line save push-mixed '`docker save` of it alone, to nowhere: what a push by archive begins with' ''
     line push-big 'push of one 1 GB layer, cold, against the same' '≤ 0.55'
+    side_line save push-big '`docker save` of it alone' ''
     line push-big-zstd 'the same with `--compression zstd`' '≤ 0.45'
     line push-again 'push with nothing new, 1.2 GB image, against saving and compressing everything (`docker save`, `gzip -6`)' '≤ 0.05, and ≤ 0.3 s'
     line push-layer-known 'push with one new 20 MB layer on it, where the daemon knows the other layers'\'' digests' '≤ 1.1'
@@ -54,18 +56,25 @@ docker_push() {
     remove_root "$root"
 }
 
-# push_row IMAGE ENDPOINT [FLAG…]
+# push_row IMAGE ENDPOINT [FLAG…]; a caller may have more_sides.
 push_row() {
     local image=$1 at=$2 flags=("${@:3}")
     need_image "$image"
     our_side() { our_push "$image" "$at" "${flags[@]}"; }
     docker_side() { docker_push "$image" "$at"; }
-    in_turn our_side docker_side
+    in_turn our_side docker_side "${more_sides[@]}"
+}
+
+# push_and_save_row IMAGE shows also how long the daemon alone takes to save the image.
+push_and_save_row() {
+    local image=$1 more_sides=(save_side)
+    save_side() { measure save sh -c 'docker save "$1" >/dev/null' sh "bench/$image:v1"; }
+    push_row "$image" "$endpoint"
 }
 
 row_push_tiny() { push_row tiny "$endpoint"; }
-row_push_mixed() { push_row mixed "$endpoint"; }
-row_push_big() { push_row big "$endpoint"; }
+row_push_mixed() { push_and_save_row mixed; }
+row_push_big() { push_and_save_row big; }
 row_push_big_zstd() {
     if "$program" s3 push --help | grep -q -e --compression; then
         push_row big "$endpoint" --compression zstd
