@@ -42,6 +42,7 @@ mod range_reader;
 mod read_ahead;
 mod referrers;
 mod revisions;
+mod shared_digest;
 mod sizes;
 mod store;
 mod tag;

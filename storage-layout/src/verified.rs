@@ -9,17 +9,21 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::blob::ByteStream;
-use crate::digest::{Digest, Digester};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::objects::store_error;
 use crate::read_ahead::{self, Found};
+use crate::shared_digest::{SharedDigest, UnderWay};
 use crate::sizes::REMEMBERED;
 use crate::store::Store;
 
 /// The blobs that this process has read to the end and found right.
 #[derive(Debug, Default)]
-pub(crate) struct Verified(Mutex<HashMap<Digest, Known>>);
+pub(crate) struct Verified {
+    right: Mutex<HashMap<Digest, Known>>,
+    under_way: UnderWay,
+}
 
 /// What was read and found right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +36,11 @@ struct Known {
 
 impl Verified {
     fn get(&self, digest: &Digest) -> Option<Known> {
-        self.0.lock().expect("nothing panics while holding it").get(digest).cloned()
+        self.right.lock().expect("nothing panics while holding it").get(digest).cloned()
     }
 
     fn insert(&self, digest: Digest, known: Known) {
-        let mut verified = self.0.lock().expect("nothing panics while holding it");
+        let mut verified = self.right.lock().expect("nothing panics while holding it");
         if verified.len() >= REMEMBERED {
             verified.clear();
         }
@@ -44,7 +48,7 @@ impl Verified {
     }
 
     fn forget(&self, digest: &Digest) {
-        self.0.lock().expect("nothing panics while holding it").remove(digest);
+        self.right.lock().expect("nothing panics while holding it").remove(digest);
     }
 }
 
@@ -78,10 +82,12 @@ pub(crate) async fn open(
             found = open_range(store, stored, &whole, size).await?;
         }
     }
+    let hashing = store.inner.verified.under_way.join(digest, found.version.as_deref());
     let state = Reading {
         store: store.clone(),
         body: found.stream,
-        digester: Some(Digester::new(digest.algorithm())),
+        hashing: Some(hashing),
+        position: 0,
         digest: digest.clone(),
         stored: stored.clone(),
         known: Known { size, version: found.version },
@@ -108,7 +114,9 @@ struct Reading {
     store: Store,
     body: ByteStream,
     /// Gone when the end was reached.
-    digester: Option<Digester>,
+    hashing: Option<SharedDigest>,
+    /// How many bytes came.
+    position: u64,
     digest: Digest,
     /// What the blob is kept under.
     stored: Digest,
@@ -122,16 +130,17 @@ struct Reading {
 
 impl Reading {
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
-        let Some(mut digester) = self.digester.take() else {
+        let Some(hashing) = self.hashing.take() else {
             return Ok(None);
         };
         while let Some(mut bytes) = self.body.try_next().await? {
-            let start = digester.length();
-            digester.update(&bytes);
-            let end = digester.length();
+            let start = self.position;
+            let end = start + bytes.len() as u64;
+            self.position = end;
             if end > self.known.size {
                 break;
             }
+            hashing.advance(start, &bytes);
             let (from, to) = (self.window.start.clamp(start, end) - start, self.window.end.clamp(start, end) - start);
             let in_piece = |offset: u64| usize::try_from(offset).expect("an offset into a piece is below its length");
             bytes = bytes.slice(in_piece(from)..in_piece(to));
@@ -139,18 +148,22 @@ impl Reading {
                 continue;
             }
             if let Some(ready) = self.held.replace(bytes) {
-                self.digester = Some(digester);
+                self.hashing = Some(hashing);
                 return Ok(Some((ready, self)));
             }
         }
-        let (length, actual) = (digester.length(), digester.finish());
-        if length != self.known.size || actual != self.digest {
-            self.store.inner.verified.forget(&self.digest);
-            let key = Key::BlobData(self.stored).path().to_string();
-            let found = format!("holds {length} bytes with digest {actual}, not {}", self.digest);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, Error::Corrupt { key, found }));
-        }
-        self.store.inner.verified.insert(self.digest.clone(), self.known.clone());
-        Ok(self.held.take().map(|last| (last, self)))
+        let found = if self.position == self.known.size {
+            let actual = hashing.finish();
+            if actual == self.digest {
+                self.store.inner.verified.insert(self.digest.clone(), self.known.clone());
+                return Ok(self.held.take().map(|last| (last, self)));
+            }
+            format!("holds {} bytes with digest {actual}, not {}", self.position, self.digest)
+        } else {
+            format!("holds {} bytes, and not the {} of {}", self.position, self.known.size, self.digest)
+        };
+        self.store.inner.verified.forget(&self.digest);
+        let key = Key::BlobData(self.stored).path().to_string();
+        Err(io::Error::new(io::ErrorKind::InvalidData, Error::Corrupt { key, found }))
     }
 }
