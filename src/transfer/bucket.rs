@@ -20,11 +20,7 @@ impl Repository for storage_layout::Repository {
     }
 
     async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
-        match self.adopt_blob(&descriptor.digest).await {
-            Ok(stat) => Ok(stat.size == descriptor.size),
-            Err(BucketError::BlobUnknown(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.adopt_blob_of_size(&descriptor.digest, descriptor.size).await?)
     }
 
     async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {

@@ -102,6 +102,18 @@ impl Repository {
         Ok(BlobStat { digest: digest.clone(), size, stored })
     }
 
+    /// Like [`Repository::adopt_blob`], for a blob that is of use only if it has `size` bytes. Tells whether it is there.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn adopt_blob_of_size(&self, digest: &Digest, size: u64) -> Result<bool> {
+        match self.adopt_blob(digest).await {
+            Ok(stat) => Ok(stat.size == size),
+            Err(Error::BlobUnknown(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Like [`Repository::layer_link`], but a damaged link is none: whoever asks writes a new one.
     pub(crate) async fn whole_link(&self, digest: &Digest) -> Result<Option<Digest>> {
         match self.layer_link(digest).await {

@@ -75,11 +75,8 @@ impl KnownImages {
             }
         }
         let confirmed = futures::stream::iter(candidates).map(|(diff_id, blob)| async {
-            match self.repository.adopt_blob(&blob.digest).await {
-                Ok(stat) => Ok((stat.size == blob.size).then_some((diff_id, blob))),
-                Err(Error::BlobUnknown(_)) => Ok(None),
-                Err(error) => Err(error),
-            }
+            let is_there = self.repository.adopt_blob_of_size(&blob.digest, blob.size).await?;
+            Ok(is_there.then_some((diff_id, blob)))
         });
         confirmed.buffer_unordered(AT_ONCE).try_filter_map(|pair| async { Ok(pair) }).try_collect().await
     }

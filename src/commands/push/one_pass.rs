@@ -158,16 +158,12 @@ async fn send(
     progress: Box<dyn BlobProgress>,
 ) -> Sent {
     let _turn = turns.acquire_owned().await.expect("the semaphore is never closed");
-    let status = match repository.adopt_blob(&blob.digest).await {
-        Ok(stat) if stat.size == blob.size => BlobStatus::Exists,
-        Ok(_) | Err(BucketError::BlobUnknown(_)) => {
-            upload.commit(&blob.digest).await?;
-            progress.finished(&blob.digest);
-            BlobStatus::Sent
-        }
-        Err(error) => return Err(error),
-    };
-    Ok((blob.digest, status))
+    if repository.adopt_blob_of_size(&blob.digest, blob.size).await? {
+        return Ok((blob.digest, BlobStatus::Exists));
+    }
+    upload.commit(&blob.digest).await?;
+    progress.finished(&blob.digest);
+    Ok((blob.digest, BlobStatus::Sent))
 }
 
 /// Returns what a task says. One that panicked, or was stopped with the runtime, has failed.
