@@ -30,6 +30,15 @@ impl Moved {
     }
 }
 
+/// Tells of blobs that are where they were to go.
+pub(super) fn already_there<'a>(blobs: impl Iterator<Item = &'a Descriptor>, context: &Context) -> Vec<CopiedBlob> {
+    let exists = |blob: &Descriptor| {
+        context.reporter.blob_exists(&blob.digest, blob.size);
+        CopiedBlob { descriptor: blob.clone(), status: BlobStatus::Exists }
+    };
+    blobs.map(exists).collect()
+}
+
 /// The result of `push` and `pull`: one line of text, or this document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use storage_layout::{Descriptor, Digest, Manifest, Reference, Repository};
+use storage_layout::{Digest, Manifest, Reference, Repository};
 
 use super::bridge::Bridge;
-use super::outcome::Moved;
+use super::outcome::{Moved, already_there};
 use super::push::contents;
 use super::route::Route;
 use super::tally::Tally;
@@ -15,7 +15,7 @@ use super::{Context, ImagePlace, ImageRequest};
 use crate::archive::{self, ArchivePlace, ImageConfig, Spool, TargetOptions};
 use crate::backend::Intent;
 use crate::docker::{Daemon, DockerEngine, Error as DockerError, LocalImage, Transport};
-use crate::transfer::{BlobStatus, CopiedBlob, CopyOptions, PlatformFilter, RepositorySource, copy_image};
+use crate::transfer::{CopiedBlob, CopyOptions, PlatformFilter, RepositorySource, copy_image};
 use crate::ui::{CommandError, ExitStatus};
 
 /// How large a config may be to be read, in bytes.
@@ -147,12 +147,7 @@ async fn pull_docker(
     let (image, is_there) = context.unless_stopped(doing(), looking).await?;
     if let (Ok(image), true) = (&image, is_there) {
         tracing::info!("the daemon has this image already");
-        let exists = |blob: &Descriptor| {
-            context.reporter.blob_exists(&blob.digest, blob.size);
-            CopiedBlob { descriptor: blob.clone(), status: BlobStatus::Exists }
-        };
-        let blobs = image.blobs().map(exists).collect();
-        return Ok(Moved { root: chosen, blobs, transport: None });
+        return Ok(Moved { blobs: already_there(image.blobs(), context), root: chosen, transport: None });
     }
     let tally = Tally::new(Arc::clone(&context.reporter));
     let choosing = Route::choose(&engine, &daemon, repository, true, None, &tally, context);

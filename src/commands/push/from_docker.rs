@@ -3,18 +3,18 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use storage_layout::{Descriptor, Error as BucketError, Manifest, Repository, Tag};
+use storage_layout::{Error as BucketError, Manifest, Repository, Tag};
 
 use super::cost::{Advice, Layer, advise};
 use super::known::{KnownImages, KnownLayers};
 use crate::archive::LayerCompression;
 use crate::backend::Intent;
-use crate::commands::outcome::Moved;
+use crate::commands::outcome::{Moved, already_there};
 use crate::commands::route::Route;
 use crate::commands::tally::Tally;
 use crate::commands::{Context, ImageRequest};
 use crate::docker::{Daemon, DockerEngine, Error as DockerError, LocalImage, Transport, TransportChoice};
-use crate::transfer::{BlobStatus, CopiedBlob, Error as TransferError, PlatformFilter};
+use crate::transfer::{Error as TransferError, PlatformFilter};
 use crate::ui::{CommandError, ExitStatus};
 
 /// An image on its way out of a daemon.
@@ -151,23 +151,16 @@ enum Compared {
     Different { known: KnownLayers, advised: Advice },
 }
 
-/// Tells of an image that had only to be tagged.
-fn same(root: Manifest, context: &Context) -> Moved {
-    tracing::info!("the repository has this image already");
-    let exists = |blob: &Descriptor| {
-        context.reporter.blob_exists(&blob.digest, blob.size);
-        CopiedBlob { descriptor: blob.clone(), status: BlobStatus::Exists }
-    };
-    Moved { blobs: root.blobs().map(exists).collect(), root, transport: None }
-}
-
 impl Pushing<'_> {
     async fn run(&mut self, context: &Context) -> Result<Moved, CommandError> {
         let mut advice = Advice::Registry;
         // containerd's store keeps layers compressed, and its daemon sends what is missing and nothing else.
         if !self.daemon.is_containerd {
             match context.unless_stopped(self.doing(), self.compare(context)).await? {
-                Compared::Same(root) => return Ok(same(*root, context)),
+                Compared::Same(root) => {
+                    tracing::info!("the repository has this image already");
+                    return Ok(Moved { blobs: already_there(root.blobs(), context), root: *root, transport: None });
+                }
                 Compared::Different { known, advised } => (self.known, advice) = (known, advised),
             }
         }
