@@ -117,12 +117,7 @@ async fn pull_docker(
     };
     // What the daemon is asked for is one image where the choice is ours: its own messages name no platform that is there.
     let chosen = match platform {
-        Some(platform) if root.is_index() => {
-            let chosen = platform.choose(root.manifests());
-            let digest = chosen.map_err(|error| CommandError::because(attempted.clone(), error))?.digest.clone();
-            let manifest = repository.get_manifest(&Reference::Digest(digest)).await;
-            manifest.map_err(|error| CommandError::because(attempted.clone(), error))?
-        }
+        Some(platform) if root.is_index() => choose(repository, root, platform, &attempted).await?,
         _ => root.clone(),
     };
     let (final_repository, final_tag) = split_name(name)?;
@@ -171,6 +166,18 @@ async fn pull_docker(
             Ok(Moved { root: chosen, blobs, transport: Some(Transport::Archive) })
         }
     }
+}
+
+/// Returns the image of an index that is for a platform.
+async fn choose(
+    repository: &Repository,
+    index: &Manifest,
+    platform: &PlatformFilter,
+    attempted: &str,
+) -> Result<Manifest, CommandError> {
+    let chosen = platform.choose(index.manifests()).map_err(|error| CommandError::because(attempted, error))?;
+    let manifest = repository.get_manifest(&Reference::Digest(chosen.digest.clone())).await;
+    manifest.map_err(|error| CommandError::because(attempted, error))
 }
 
 /// Splits `NAME[:TAG]`, where NAME may begin with `HOST:PORT/`.
@@ -245,7 +252,7 @@ impl Pulling<'_> {
             .map_err(|error| CommandError::because(attempted, error))
         });
         let (blobs, loaded) = work.await?;
-        self.check(&loaded, image, attempted)?;
+        check_loaded(&loaded, image, attempted)?;
         Ok(blobs)
     }
 
@@ -304,11 +311,8 @@ impl Pulling<'_> {
         if !self.root.is_index() {
             return Ok(self.root.clone());
         }
-        let own = daemon.platform.parse().unwrap_or_else(|_| PlatformFilter::host());
-        let chosen = platform.unwrap_or(&own).choose(self.root.manifests());
-        let digest = chosen.map_err(|error| CommandError::because(attempted, error))?.digest.clone();
-        let manifest = self.repository.get_manifest(&Reference::Digest(digest)).await;
-        manifest.map_err(|error| CommandError::because(attempted, error))
+        let own = daemon.own_platform();
+        choose(self.repository, self.root, platform.unwrap_or(&own), attempted).await
     }
 
     /// Gives the image its name and does nothing else, if the daemon has it under another one. In containerd's store an image
@@ -323,20 +327,14 @@ impl Pulling<'_> {
         };
         tagged.map_err(|error| CommandError::because(attempted, error))
     }
+}
 
-    /// The daemon's word is not enough: the name must stand for this image.
-    fn check(&self, loaded: &LocalImage, image: &Manifest, attempted: &str) -> Result<(), CommandError> {
-        let config = image.config().map(|config| config.digest.as_str());
-        if loaded.id == image.digest().as_str() || Some(loaded.id.as_str()) == config {
-            return Ok(());
-        }
-        let message = format!(
-            "{attempted}: after loading it, {}:{} is {} in the Docker daemon, not {}",
-            self.name,
-            self.tag,
-            loaded.id,
-            image.digest()
-        );
-        Err(CommandError::new(ExitStatus::Docker, message))
+/// Checks what the daemon has after loading an image. Its word is not enough: the name must stand for this image.
+pub(super) fn check_loaded(loaded: &LocalImage, image: &Manifest, attempted: &str) -> Result<(), CommandError> {
+    if loaded.is(image) {
+        return Ok(());
     }
+    let (LocalImage { name, id, .. }, digest) = (loaded, image.digest());
+    let message = format!("{attempted}: after loading it, {name} is {id} in the Docker daemon, not {digest}");
+    Err(CommandError::new(ExitStatus::Docker, message))
 }

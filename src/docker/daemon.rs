@@ -7,6 +7,7 @@ use bollard::models::SystemVersion;
 
 use super::engine::failed;
 use super::{DockerEngine, Error};
+use crate::transfer::PlatformFilter;
 
 /// What a daemon says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +63,13 @@ impl DockerEngine {
             "it is {daemon}"
         );
         Ok(daemon)
+    }
+}
+
+impl Daemon {
+    /// Returns the platform to choose for it from an index: that of its machine.
+    pub fn own_platform(&self) -> PlatformFilter {
+        self.platform.parse().unwrap_or_else(|_| PlatformFilter::host())
     }
 }
 

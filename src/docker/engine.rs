@@ -7,7 +7,7 @@ use bollard::errors::Error as BollardError;
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures::StreamExt;
-use storage_layout::Digest;
+use storage_layout::{Digest, Manifest};
 
 use super::Error;
 use super::context::{DaemonChoice, Endpoint, Surroundings};
@@ -44,6 +44,14 @@ pub struct LocalImage {
     pub size: u64,
     /// Its platform. An index has that of the one image that the daemon would run.
     pub platform: String,
+}
+
+impl LocalImage {
+    /// Tells whether it is that image. A daemon calls one by its config's digest, or with containerd's store by its manifest's.
+    pub fn is(&self, image: &Manifest) -> bool {
+        let config = image.config().map(|config| config.digest.as_str());
+        self.id == image.digest().as_str() || Some(self.id.as_str()) == config
+    }
 }
 
 impl DockerEngine {

@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use storage_layout::Manifest;
-
 use crate::archive::{self, ArchivePlace, Spool, TargetOptions};
 use crate::backend::Intent;
+use crate::commands::pull::check_loaded;
 use crate::commands::{Context, ImagePlace, Place, RepositoryPlace};
-use crate::docker::{DockerEngine, LocalImage};
+use crate::docker::DockerEngine;
 use crate::transfer::{Copied, PlatformFilter, Repository, RepositoryTarget, Target};
 use crate::ui::{CommandError, ExitStatus};
 
@@ -134,12 +133,12 @@ impl Daemon {
         let attempted = format!("cannot write {name} to the Docker daemon");
         let because = |error| CommandError::because(attempted.clone(), error);
         let engine = context.docker().await.map_err(because)?;
-        let platform = engine.describe().await.map_err(because)?.platform;
+        let platform = engine.describe().await.map_err(because)?.own_platform();
         let label = format!("the archive of {name} for the Docker daemon");
         let spool = Spool::create(label, &context.settings.spool_dir).await;
         Ok(Self {
             engine,
-            platform: platform.parse().unwrap_or_else(|_| PlatformFilter::host()),
+            platform,
             name: name.to_owned(),
             spool: spool.map_err(|error| CommandError::because(attempted, error))?,
         })
@@ -148,21 +147,8 @@ impl Daemon {
     async fn load(self, copied: &Copied, attempted: &str) -> Result<(), CommandError> {
         let loaded = self.engine.load(self.spool, &self.name, &()).await;
         let loaded = loaded.map_err(|error| CommandError::because(attempted, error))?;
-        if is_image(&loaded, &copied.root) {
-            return Ok(());
-        }
-        // The daemon's word is not enough: the name must stand for this image.
-        let (name, digest) = (&self.name, copied.root.digest());
-        let message =
-            format!("{attempted}: after loading it, {name} is {} in the Docker daemon, not {digest}", loaded.id);
-        Err(CommandError::new(ExitStatus::Docker, message))
+        check_loaded(&loaded, &copied.root, attempted)
     }
-}
-
-/// A daemon calls an image by its config's digest, or with containerd's store by its manifest's.
-fn is_image(loaded: &LocalImage, image: &Manifest) -> bool {
-    let config = image.config().map(|config| config.digest.as_str());
-    loaded.id == image.digest().as_str() || Some(loaded.id.as_str()) == config
 }
 
 /// Returns what the image is to be called in an archive that does not say so.
