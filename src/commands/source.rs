@@ -1,7 +1,7 @@
 //! Reading an image from wherever it is.
 
 use super::{Context, ImagePlace, Place};
-use crate::archive::{self, LayerCompression, SourceOptions, Spool};
+use crate::archive::{self, LayerCompression, SourceOptions};
 use crate::backend::Intent;
 use crate::transfer::{RepositorySource, Source};
 use crate::ui::CommandError;
@@ -28,16 +28,12 @@ impl Context {
 
     async fn saved(&self, name: &str) -> Result<Box<dyn Source>, CommandError> {
         let attempted = format!("cannot read {name}");
-        let of_daemon = |error| CommandError::because(attempted.clone(), error);
-        let of_archive = |error| CommandError::because(attempted.clone(), error);
-        let engine = self.docker().await.map_err(of_daemon)?;
-        let daemon = engine.describe().await.map_err(of_daemon)?;
-        let image = engine.image(name).await.map_err(of_daemon)?;
-        let label = format!("the archive of {name} from the Docker daemon");
-        let mut spool = Spool::create(label, &self.settings.spool_dir).await.map_err(of_archive)?;
-        let (archive, failure) = engine.save(&image);
-        let filled = spool.fill(archive).await;
-        filled.map_err(|error| failure.take().map_or_else(|| of_archive(error), of_daemon))?;
-        spool.source(daemon.is_containerd, None).await.map_err(of_archive)
+        let because = |error| CommandError::because(attempted.clone(), error);
+        let engine = self.docker().await.map_err(because)?;
+        let daemon = engine.describe().await.map_err(because)?;
+        let image = engine.image(name).await.map_err(because)?;
+        let spool = engine.save_to_spool(&image, &self.settings.spool_dir, &()).await.map_err(because)?;
+        let source = spool.source(daemon.is_containerd, None).await;
+        source.map_err(|error| CommandError::because(attempted, error))
     }
 }

@@ -47,6 +47,11 @@ pub struct LocalImage {
 }
 
 impl LocalImage {
+    /// Returns what to call the archive that the daemon saves it as.
+    pub fn archive_label(&self) -> String {
+        format!("the archive of {} from the Docker daemon", self.name)
+    }
+
     /// Tells whether it is that image. A daemon calls one by its config's digest, or with containerd's store by its manifest's.
     pub fn is(&self, image: &Manifest) -> bool {
         let config = image.config().map(|config| config.digest.as_str());

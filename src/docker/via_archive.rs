@@ -1,6 +1,7 @@
 //! Having the daemon write an image as an archive and read one: the way that needs nothing but its API.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error as BollardError;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use super::engine::failed;
 use super::{DockerEngine, Error, LocalImage};
 use crate::archive::Spool;
-use crate::transfer::{ByteStream, Reporter};
+use crate::transfer::{ByteStream, Error as TransferError, Reporter};
 
 /// How an error begins that a daemon tells of without saying that it is one.
 const TEXTS_OF_FAILURE: [&str; 2] = ["Error unpacking", "Error processing"];
@@ -35,9 +36,9 @@ struct Detail {
 pub struct SaveFailure(Arc<Mutex<Option<Error>>>);
 
 impl SaveFailure {
-    /// Returns the failure, if there was one.
-    pub fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Returns why the archive could not be read: the daemon's failure if there was one, else what the reader says.
+    pub fn or(&self, reading: TransferError) -> Error {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(Error::Archive(reading))
     }
 
     fn set(&self, error: Error) -> io::Error {
@@ -92,6 +93,20 @@ impl DockerEngine {
             failure: failure.clone(),
         };
         (futures::stream::try_unfold(saving, Saving::next).boxed(), failure)
+    }
+
+    /// Has the daemon write an image to a file in `dir`.
+    ///
+    /// # Errors
+    /// The daemon's, and [`Error::Archive`] if the file cannot be written.
+    pub async fn save_to_spool(&self, image: &LocalImage, dir: &Path, reporter: &dyn Reporter) -> Result<Spool, Error> {
+        let mut spool = Spool::create(image.archive_label(), dir).await?;
+        let (archive, failure) = self.save(image);
+        let progress = reporter.blob_started("docker save", None);
+        let archive = archive.inspect_ok(move |piece| progress.advanced(piece.len() as u64));
+        spool.fill(archive.boxed()).await.map_err(|error| failure.or(error))?;
+        tracing::info!("the daemon has written the archive");
+        Ok(spool)
     }
 
     /// Has the daemon read the image in `spool`, which is called `name` there, and returns it. Dropping the future makes the

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
-
 use super::from_docker::Pushing;
 use super::known::KnownLayers;
 use super::one_pass::{OnePass, Sending};
-use crate::archive::{Compressor, Spool};
+use crate::archive::Compressor;
 use crate::commands::Context;
-use crate::docker::SaveFailure;
-use crate::transfer::{Copied, CopyOptions, Error, RepositoryTarget, copy_image};
+use crate::transfer::{Copied, CopyOptions, RepositoryTarget, copy_image};
 use crate::ui::{Bytes, CommandError};
 
 impl Pushing<'_> {
@@ -47,34 +44,20 @@ impl Pushing<'_> {
             jobs: context.settings.jobs,
             reporter: &context.reporter,
         };
-        self.told(pass.run(&self.label(), archive, sending).await, &failure)
+        let copied = pass.run(&self.image.archive_label(), archive, sending).await;
+        copied.map_err(|error| CommandError::because(self.attempted.clone(), failure.or(error)))
     }
 
     /// containerd's store saves what it has of a registry's, in an order that has to be read twice.
     async fn spooled(&self, context: &Context) -> Result<Copied, CommandError> {
         let because = |error| CommandError::because(self.attempted.clone(), error);
-        let mut spool = Spool::create(self.label(), &context.settings.spool_dir).await.map_err(because)?;
-        let (archive, failure) = self.engine.save(self.image);
-        let progress = context.reporter.blob_started("docker save", None);
-        let archive = archive.inspect_ok(move |piece| progress.advanced(piece.len() as u64));
-        self.told(spool.fill(archive.boxed()).await, &failure)?;
-        tracing::info!("the daemon has written the archive");
+        let (dir, reporter) = (&context.settings.spool_dir, context.reporter.as_ref());
+        let spool = self.engine.save_to_spool(self.image, dir, reporter).await;
+        let spool = spool.map_err(|error| CommandError::because(self.attempted.clone(), error))?;
         let source = spool.source(true, self.platform.cloned()).await.map_err(because)?;
         let target = RepositoryTarget::new(Arc::new(self.repository.clone()), Some(self.tag.clone()));
         let platforms = self.platform.cloned().into_iter().collect();
         let options = CopyOptions { platforms, jobs: context.settings.jobs };
         copy_image(source.as_ref(), &target, &options, &context.reporter).await.map_err(because)
-    }
-
-    fn label(&self) -> String {
-        format!("the archive of {} from the Docker daemon", self.image.name)
-    }
-
-    /// Whoever reads an archive learns that it ended too early, the daemon knows why.
-    fn told<T>(&self, result: Result<T, Error>, failure: &SaveFailure) -> Result<T, CommandError> {
-        result.map_err(|error| match failure.take() {
-            Some(failure) => CommandError::because(self.attempted.clone(), failure),
-            None => CommandError::because(self.attempted.clone(), error),
-        })
     }
 }
