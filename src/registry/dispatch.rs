@@ -46,7 +46,7 @@ impl RegistryState {
     pub(super) fn report_start(&self, digest: Option<&Digest>, size: Option<u64>) -> Box<dyn BlobProgress> {
         let label = digest.map_or_else(
             || format!("layer {}", self.nameless.fetch_add(1, Ordering::Relaxed) + 1),
-            |digest| digest.hex().chars().take(12).collect(),
+            |digest| digest.short().to_owned(),
         );
         self.reporter.blob_started(&label, size)
     }

@@ -243,7 +243,8 @@ async fn send_blob(
     descriptor: &Descriptor,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<(), Error> {
-    let progress: Arc<dyn BlobProgress> = Arc::from(reporter.blob_started(&short(descriptor), Some(descriptor.size)));
+    let progress: Arc<dyn BlobProgress> =
+        Arc::from(reporter.blob_started(descriptor.digest.short(), Some(descriptor.size)));
     let counted = Arc::clone(&progress);
     let body = source.blob(descriptor).await.map_err(|error| incomplete(error, descriptor))?;
     let body = body.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));
@@ -282,10 +283,6 @@ fn incomplete(error: Error, missing: &Descriptor) -> Error {
         return Error::Invalid(format!("the image is not whole: it names {}, and {error}", missing.digest));
     }
     error
-}
-
-fn short(descriptor: &Descriptor) -> String {
-    descriptor.digest.hex().chars().take(12).collect()
 }
 
 /// Returns all manifests below `root`, children before their parents, each once.

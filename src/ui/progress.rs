@@ -21,10 +21,6 @@ pub fn reporter(printer: &Printer) -> Arc<dyn Reporter> {
     }
 }
 
-fn short(digest: &Digest) -> String {
-    digest.hex().chars().take(12).collect()
-}
-
 #[derive(Debug)]
 struct Bars {
     bars: MultiProgress,
@@ -89,7 +85,7 @@ impl Reporter for Bars {
     }
 
     fn blob_exists(&self, digest: &Digest, size: u64) {
-        say(&self.bars, &format!("{:12} {} already there", short(digest), Bytes(size)));
+        say(&self.bars, &format!("{:12} {} already there", digest.short(), Bytes(size)));
     }
 }
 
@@ -115,7 +111,7 @@ impl BlobProgress for Bar {
     fn finished(&self, digest: &Digest) {
         // What is done becomes a line above the bars, so that an image of a hundred layers does not fill the screen with them.
         self.own.finish_and_clear();
-        say(&self.bars, &format!("{:12} {} done", short(digest), Bytes(self.own.position())));
+        say(&self.bars, &format!("{:12} {} done", digest.short(), Bytes(self.own.position())));
     }
 }
 
@@ -157,7 +153,7 @@ impl Reporter for Lines {
     }
 
     fn blob_exists(&self, digest: &Digest, size: u64) {
-        self.say(&format!("{} {} already there", short(digest), Bytes(size)));
+        self.say(&format!("{} {} already there", digest.short(), Bytes(size)));
     }
 }
 
@@ -185,6 +181,6 @@ impl BlobProgress for Line {
 
     fn finished(&self, digest: &Digest) {
         let length = self.length.load(std::sync::atomic::Ordering::Relaxed);
-        self.lines.say(&format!("{} {} done", short(digest), Bytes(length)));
+        self.lines.say(&format!("{} {} done", digest.short(), Bytes(length)));
     }
 }

@@ -81,6 +81,11 @@ impl Digest {
         &self.text[self.algorithm.as_str().len() + 1..]
     }
 
+    /// Returns the beginning of the hexadecimal part, enough for people to tell digests apart.
+    pub fn short(&self) -> &str {
+        &self.hex()[..12]
+    }
+
     /// Returns the whole digest as text.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -88,7 +88,7 @@ impl OnePass<'_> {
                 tracing::debug!(digest = %blob.digest, size = layer.size, "a layer that the bucket has is read past");
                 continue;
             }
-            let progress = self.reporter.blob_started(&short(layer.probably.as_ref()), None);
+            let progress = self.reporter.blob_started(layer.probably.as_ref().map_or("layer", Digest::short), None);
             let (diff_id, upload) = self.compress(&mut stream, &*progress).await?;
             let format = self.compressor.compression().format();
             let blob = LayerBlob { digest: upload.digest(), size: upload.offset(), format };
@@ -140,7 +140,7 @@ impl OnePass<'_> {
         if self.repository.has_blob(descriptor).await? {
             return Ok(BlobStatus::Exists);
         }
-        let progress = self.reporter.blob_started(&short(Some(&descriptor.digest)), Some(descriptor.size));
+        let progress = self.reporter.blob_started(descriptor.digest.short(), Some(descriptor.size));
         let body = futures::stream::iter([Ok(bytes.clone())]);
         self.repository.put_blob(&descriptor.digest, Some(descriptor.size), body).await?;
         progress.advanced(descriptor.size);
@@ -169,8 +169,4 @@ async fn send(
 /// Returns what a task says. One that panicked, or was stopped with the runtime, has failed.
 fn ended(sent: Result<Sent, JoinError>) -> Sent {
     sent.map_err(|error| BucketError::Body(error.into()))?
-}
-
-fn short(digest: Option<&Digest>) -> String {
-    digest.map_or_else(|| "layer".to_owned(), |digest| digest.hex().chars().take(12).collect())
 }
