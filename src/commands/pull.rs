@@ -15,11 +15,8 @@ use super::{Context, ImagePlace, ImageRequest};
 use crate::archive::{self, ArchivePlace, ImageConfig, Spool, TargetOptions};
 use crate::backend::Intent;
 use crate::docker::{Daemon, DockerEngine, Error as DockerError, LocalImage, Transport};
-use crate::transfer::{CopiedBlob, CopyOptions, PlatformFilter, RepositorySource, copy_image};
+use crate::transfer::{CopiedBlob, CopyOptions, MAX_CONFIG, PlatformFilter, RepositorySource, copy_image};
 use crate::ui::{CommandError, ExitStatus};
-
-/// How large a config may be to be read, in bytes.
-const MAX_CONFIG: u64 = 8 * 1024 * 1024;
 
 impl ImageRequest {
     fn reference(&self) -> String {
