@@ -15,7 +15,7 @@ use object_store::azure::{AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder
 use object_store::path::Path;
 use object_store::{CredentialProvider, ObjectStore};
 
-use super::cloud::Cloud;
+use super::cloud::{Cloud, check_name};
 use super::error::{Error, Kind};
 use super::failure::Cause;
 use super::http::{Limits, Observed, Pace, client_options};
@@ -124,17 +124,15 @@ impl Cloud for AzureConfig {
         Settings::resolve(self, &|name| std::env::var(name).ok())
     }
 
+    const BUCKET: &'static str = "container";
+
     fn check_bucket(container: &str) -> Result<(), Error> {
-        super::check_bucket(container)?;
-        if container.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'$')) {
-            return Ok(());
-        }
-        Err(Error::usage(format!("\"{}\" cannot be a container", container.escape_debug()))
-            .with_hint("the name of a container is made of lower-case letters, digits and dashes"))
+        let rule = "the name of a container is made of lower-case letters, digits and dashes";
+        check_name(container, "-$", "a container", rule)
     }
 
-    fn place(settings: &Settings, container: &str) -> String {
-        format!("container \"{container}\" at {}", settings.endpoint)
+    fn address(settings: &Settings) -> &str {
+        &settings.endpoint
     }
 
     async fn open(

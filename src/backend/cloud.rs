@@ -14,14 +14,22 @@ pub(super) trait Cloud {
     /// The configuration with its gaps filled.
     type Settings;
 
+    /// The store's word for a bucket.
+    const BUCKET: &'static str = "bucket";
+
     /// Fills the gaps from the environment, and where else its provider's tools look.
     async fn settings(&self) -> Result<Self::Settings, Error>;
 
     /// Refuses what cannot stand in a URL. The store itself has stricter rules and says so.
     fn check_bucket(bucket: &str) -> Result<(), Error>;
 
+    /// Says where the store is, for messages.
+    fn address(settings: &Self::Settings) -> &str;
+
     /// Names a bucket and where it is, for messages.
-    fn place(settings: &Self::Settings, bucket: &str) -> String;
+    fn place(settings: &Self::Settings, bucket: &str) -> String {
+        format!("{} \"{bucket}\" at {}", Self::BUCKET, Self::address(settings))
+    }
 
     /// Opens a bucket, and makes sure that it is there and answers.
     async fn open(
@@ -44,6 +52,15 @@ pub(super) trait Cloud {
         bucket: &str,
         root: &Path,
     ) -> Result<Leftovers, Error>;
+}
+
+/// Refuses a name with other characters than letters, digits and `marks`: it cannot be `what`, by the store's `rule`.
+pub(super) fn check_name(bucket: &str, marks: &str, what: &str, rule: &str) -> Result<(), Error> {
+    super::check_bucket(bucket)?;
+    if bucket.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c)) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("\"{}\" cannot be {what}", bucket.escape_debug())).with_hint(rule))
 }
 
 /// Opens a bucket.

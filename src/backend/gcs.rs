@@ -14,7 +14,7 @@ use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBui
 use object_store::path::Path;
 use object_store::{CredentialProvider, HeaderMap, HeaderValue, ObjectStore};
 
-use super::cloud::Cloud;
+use super::cloud::{Cloud, check_name};
 use super::error::{Error, Kind};
 use super::failure::Cause;
 use super::http::{Limits, Observed, Pace, client_options};
@@ -62,16 +62,12 @@ impl Cloud for GcsConfig {
     }
 
     fn check_bucket(bucket: &str) -> Result<(), Error> {
-        super::check_bucket(bucket)?;
-        if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
-            return Ok(());
-        }
-        Err(Error::usage(format!("\"{}\" cannot be a bucket of Google's", bucket.escape_debug()))
-            .with_hint("the name of a bucket is made of lower-case letters, digits, dots, dashes and underscores"))
+        let rule = "the name of a bucket is made of lower-case letters, digits, dots, dashes and underscores";
+        check_name(bucket, ".-_", "a bucket of Google's", rule)
     }
 
-    fn place(settings: &Settings, bucket: &str) -> String {
-        format!("bucket \"{bucket}\" at {}", settings.endpoint.as_deref().unwrap_or("Google Cloud Storage"))
+    fn address(settings: &Settings) -> &str {
+        settings.endpoint.as_deref().unwrap_or("Google Cloud Storage")
     }
 
     async fn open(

@@ -17,7 +17,7 @@ use object_store::aws::{AwsCredentialProvider, resolve_bucket_region};
 use object_store::path::Path;
 use object_store::{ObjectStore, StaticCredentialProvider};
 
-use super::cloud::Cloud;
+use super::cloud::{Cloud, check_name};
 use super::error::{Error, Kind};
 use super::failure::joined;
 use super::http::{Limits, Observed, Pace};
@@ -79,16 +79,12 @@ impl Cloud for S3Config {
     }
 
     fn check_bucket(bucket: &str) -> Result<(), Error> {
-        super::check_bucket(bucket)?;
-        if bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
-            return Ok(());
-        }
-        Err(Error::usage(format!("\"{}\" cannot be an S3 bucket", bucket.escape_debug()))
-            .with_hint("the name of a bucket is made of letters, digits, dots and dashes"))
+        let rule = "the name of a bucket is made of letters, digits, dots and dashes";
+        check_name(bucket, ".-_", "an S3 bucket", rule)
     }
 
-    fn place(settings: &Settings, bucket: &str) -> String {
-        format!("bucket \"{bucket}\" at {}", settings.endpoint.as_deref().unwrap_or("Amazon S3"))
+    fn address(settings: &Settings) -> &str {
+        settings.endpoint.as_deref().unwrap_or("Amazon S3")
     }
 
     async fn open(
@@ -100,15 +96,16 @@ impl Cloud for S3Config {
         intent: Intent,
     ) -> Result<Arc<dyn ObjectStore>, Error> {
         let clients = Clients::new(self, settings, bucket)?;
-        let region = self.region(limits, settings, bucket, &clients).await?;
-        let credentials = self.credentials(limits, settings, &region).await?;
+        let region = &self.region(limits, settings, bucket, &clients).await?;
+        let credentials = self.credentials(limits, settings, region).await?;
         let build =
-            |pace: Pace, observed: Option<&Observed>| clients.build(pace, &region, credentials.as_ref(), observed);
+            |pace: Pace, observed: Option<&Observed>| clients.build(pace, region, credentials.as_ref(), observed);
 
-        let observed = Observed::default();
-        let store = build(Pace::Preflight { request: limits.request, retries: limits.retries }, Some(&observed))?;
-        let endpoint = settings.endpoint.as_deref();
-        Preflight { store: &store, observed: &observed, bucket, endpoint, region: &region, root, intent }.run().await?;
+        let observed = &Observed::default();
+        let store = &build(Pace::Preflight { request: limits.request, retries: limits.retries }, Some(observed))?;
+        let place = format!("{} (region {region})", Self::place(settings, bucket));
+        let own_endpoint = settings.endpoint.is_some();
+        Preflight { store, observed, place, bucket, own_endpoint, region, root, intent }.run().await?;
 
         Ok(Arc::new(RoutedStore {
             meta: Arc::new(build(Pace::Meta, None)?),

@@ -15,8 +15,11 @@ pub(super) struct Preflight<'a> {
     pub(super) store: &'a AmazonS3,
     /// What `store` notes of the answers.
     pub(super) observed: &'a Observed,
+    /// The bucket and where it is, for messages.
+    pub(super) place: String,
     pub(super) bucket: &'a str,
-    pub(super) endpoint: Option<&'a str>,
+    /// Whether the user gave the address.
+    pub(super) own_endpoint: bool,
     pub(super) region: &'a str,
     /// The folder in the bucket that the work is limited to.
     pub(super) root: &'a Path,
@@ -67,26 +70,18 @@ impl Preflight<'_> {
         if self.root.is_root() { key.to_owned() } else { format!("{}/{key}", self.root) }
     }
 
-    fn place(&self) -> String {
-        let Self { bucket, region, .. } = self;
-        match self.endpoint {
-            Some(endpoint) => format!("bucket \"{bucket}\" at {endpoint} (region {region})"),
-            None => format!("bucket \"{bucket}\" at Amazon S3 (region {region})"),
-        }
-    }
-
     fn judge(&self, error: &object_store::Error, failure: &Failure<'_>) -> Error {
         match failure {
             Failure::Answered(answer) => self.answered(error, answer),
             Failure::Redirected => match self.other_region(None) {
                 Some(region) => self.wrong_region(error, &region),
-                None => Error::usage(format!("{} is somewhere else", self.place()))
+                None => Error::usage(format!("{} is somewhere else", self.place))
                     .with_hint("pass the bucket's own region as --region (AWS_REGION)")
                     .with_source(Cause::of(error)),
             },
             Failure::Unanswered(_) => self.unreachable(error, failure),
             Failure::NoCredentials(missing) => {
-                Error::new(Kind::Credentials, format!("there are no usable credentials for {}", self.place()))
+                Error::new(Kind::Credentials, format!("there are no usable credentials for {}", self.place))
                     .with_hints(missing.tried.clone())
                     .with_source(missing.reason.clone())
             }
@@ -95,7 +90,7 @@ impl Preflight<'_> {
     }
 
     fn not_s3(&self) -> Error {
-        Error::new(Kind::Other, format!("{} did not answer as S3 does", self.place())).with_hint(
+        Error::new(Kind::Other, format!("{} did not answer as S3 does", self.place)).with_hint(
             "check --endpoint (AWS_ENDPOINT_URL_S3): it must be the address of S3 itself, not of its console or a proxy",
         )
     }
@@ -108,7 +103,7 @@ impl Preflight<'_> {
         {
             return self.wrong_region(error, &region);
         }
-        let place = self.place();
+        let place = &self.place;
         let (message, hint) = match answer.kind() {
             Kind::NotFound => return self.not_found(error),
             Kind::Denied => return self.denied(error, answer),
@@ -129,7 +124,7 @@ impl Preflight<'_> {
     }
 
     fn not_found(&self, error: &object_store::Error) -> Error {
-        Error::new(Kind::NotFound, format!("{} not found", self.place()))
+        Error::new(Kind::NotFound, format!("{} not found", self.place))
             .with_hint("create it, or check its name, --endpoint (AWS_ENDPOINT_URL_S3) and --region (AWS_REGION)")
             .with_source(Cause::of(error))
     }
@@ -146,7 +141,7 @@ impl Preflight<'_> {
         } else {
             "the account itself is locked: ask whoever runs it".to_owned()
         };
-        Error::new(Kind::Denied, format!("access to {} is denied", self.place()))
+        Error::new(Kind::Denied, format!("access to {} is denied", self.place))
             .with_hint(hint)
             .with_source(Cause::of(error))
     }
@@ -157,12 +152,12 @@ impl Preflight<'_> {
             "if the store has a certificate of its own, pass --ca-file (AWS_CA_BUNDLE)"
         } else if reason.contains("invalid http version") || reason.contains("corrupt message") {
             "the endpoint may speak the other of http:// and https://"
-        } else if self.endpoint.is_some() {
+        } else if self.own_endpoint {
             "check that the store runs, and --endpoint (AWS_ENDPOINT_URL_S3) and --proxy"
         } else {
             "check the network, --region (AWS_REGION) and --proxy, or pass --endpoint if the bucket is not at Amazon"
         };
-        Error::new(Kind::Unavailable, format!("{} cannot be reached", self.place()))
+        Error::new(Kind::Unavailable, format!("{} cannot be reached", self.place))
             .with_hint(hint)
             .with_source(Cause::of(error))
     }
