@@ -6,6 +6,9 @@ use super::image_name::ImageName;
 use super::problem::{listed, quoted};
 use crate::transfer::Error;
 
+/// The longest document of an archive that is read into memory, in bytes.
+pub(super) const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
+
 /// An image of `manifest.json`: names of files in the archive, and names of the image.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -38,6 +41,11 @@ impl SavedImage {
 /// The refusal of an archive without a `manifest.json`.
 pub(super) fn no_manifest(label: &str, hint: &str) -> Error {
     Error::Invalid(format!("{label} has no manifest.json, so docker save did not write it{hint}"))
+}
+
+/// The refusal of an archive without the file `name`, the `what` of an image in it.
+pub(super) fn missing(label: &str, what: &str, name: &str) -> Error {
+    Error::NotFound(format!("{label} names the {what} {} and does not hold it", quoted(name)))
 }
 
 /// Reads `manifest.json`.

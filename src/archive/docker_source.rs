@@ -18,17 +18,13 @@ use tokio_util::sync::CancellationToken;
 use super::SourceOptions;
 use super::compress::Compressor;
 use super::content::Content;
-use super::docker_save::{self, SavedImage};
+use super::docker_save::{self, MAX_DOCUMENT, SavedImage};
 use super::image_config::ImageConfig;
 use super::image_name::ImageName;
 use super::layer::{ReadyLayer, SavedLayer};
 use super::layout_source::{IMAGE_NAME, blob_path, parse_index, read_manifest};
-use super::problem::quoted;
 use super::tar_archive::TarArchive;
 use crate::transfer::{ByteStream, Error, PlatformFilter, Source};
-
-/// The longest document that is read into memory, in bytes.
-const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
 
 /// An image in a `docker save` archive.
 #[derive(Debug)]
@@ -92,9 +88,8 @@ impl DockerSource {
         };
         let images = docker_save::parse(label, &bytes)?;
         let saved = docker_save::choose(label, &images, self.wanted.as_ref())?;
-        let missing =
-            || Error::NotFound(format!("{label} names the config {} and does not hold it", quoted(&saved.config)));
-        let config = self.archive.document(&saved.config, MAX_DOCUMENT).await?.ok_or_else(missing)?;
+        let config = self.archive.document(&saved.config, MAX_DOCUMENT).await?;
+        let config = config.ok_or_else(|| docker_save::missing(label, "config", &saved.config))?;
         match self.kept_root(saved, &Algorithm::Sha256.digest(&config)).await? {
             Some(root) => Ok(ReadyImage { root, contents: HashMap::new() }),
             None => self.made(saved, config).await,
@@ -203,12 +198,11 @@ impl DockerSource {
         let label = self.archive.label();
         let mut layers = Vec::with_capacity(diff_ids.len());
         for (name, diff_id) in saved.layers().iter().zip(diff_ids) {
-            let missing = || Error::NotFound(format!("{label} names the layer {} and does not hold it", quoted(name)));
             layers.push(SavedLayer {
                 label: label.to_owned(),
                 archive: self.archive.path().to_owned(),
                 name: name.clone(),
-                content: self.archive.find(name)?.ok_or_else(missing)?,
+                content: self.archive.find(name)?.ok_or_else(|| docker_save::missing(label, "layer", name))?,
                 diff_id: diff_id.clone(),
             });
         }

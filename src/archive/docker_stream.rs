@@ -12,16 +12,13 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use storage_layout::Digest;
 
-use super::docker_save;
+use super::docker_save::{self, MAX_DOCUMENT};
 use super::image_config::ImageConfig;
-use super::problem::quoted;
 use super::tar_header::EntryKind;
 use super::tar_stream::TarStream;
 use super::v1_id;
 use crate::transfer::{ByteStream, Error};
 
-/// The longest document that is kept, in bytes.
-const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
 /// All documents together, in bytes.
 const MAX_DOCUMENTS: u64 = 32 * 1024 * 1024;
 
@@ -94,9 +91,8 @@ impl DockerStream {
         let images = docker_save::parse(label, document)?;
         let saved = docker_save::choose(label, &images, None)?;
         let config = self.documents.get(&saved.config);
-        let missing =
-            || Error::NotFound(format!("{label} names the config {} and does not hold it", quoted(&saved.config)));
-        ImageConfig::read(label, config.ok_or_else(missing)?.clone())?.check_count(label, saved.layers().len())
+        let config = config.ok_or_else(|| docker_save::missing(label, "config", &saved.config))?;
+        ImageConfig::read(label, config.clone())?.check_count(label, saved.layers().len())
     }
 
     /// Returns the layer of the image that has its digest for a name, as newer Docker and podman call it, or is in the folder
