@@ -47,7 +47,7 @@ pub use image_config::ImageConfig;
 pub use place::ArchivePlace;
 pub(crate) use problem::{blocking, file_error, quoted};
 pub use spool::Spool;
-pub(crate) use tar_header::{BLOCK, Block, Headers, RawEntry, Refusal};
+pub(crate) use tar_header::{BLOCK, Block, Headers, RawEntry, Refusal, padding};
 pub(crate) use verified::{write_all_at, write_blob};
 
 /// How an archive is read.

@@ -12,7 +12,7 @@ use tar::{EntryType, Header};
 use super::problem::quoted;
 
 /// The length of a header, and what every entry is padded to, in bytes.
-pub(crate) const BLOCK: u64 = 512;
+pub(crate) const BLOCK: usize = 512;
 /// Longer names are passed over: none that an image needs is as long.
 const MAX_NAME: usize = 255;
 /// The headers that lengthen a name or a size, in bytes.
@@ -89,7 +89,7 @@ pub(crate) struct Headers {
 
 impl Headers {
     /// Reads the next header.
-    pub(crate) fn read(&mut self, block: &[u8; 512]) -> Result<Block, Refusal> {
+    pub(crate) fn read(&mut self, block: &[u8; BLOCK]) -> Result<Block, Refusal> {
         if block.iter().all(|&byte| byte == 0) {
             return Ok(Block::End);
         }
@@ -192,6 +192,11 @@ impl Headers {
         }
         Ok(())
     }
+}
+
+/// Returns how many bytes follow an entry of that size before the next header.
+pub(crate) fn padding(size: u64) -> u64 {
+    size.wrapping_neg() % BLOCK as u64
 }
 
 fn parent(name: &str) -> &str {

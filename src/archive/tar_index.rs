@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::content::Content;
 use super::problem::quoted;
-use super::tar_header::{BLOCK, Block, Entry, EntryKind, Headers, Refusal, inside};
+use super::tar_header::{BLOCK, Block, Entry, EntryKind, Headers, Refusal, inside, padding};
 
 /// The names together, in bytes: they are held in memory.
 const MAX_NAMES: usize = 32 * 1024 * 1024;
@@ -30,16 +30,16 @@ impl TarIndex {
     /// Reads all headers. A tar without its end mark was cut.
     pub(super) fn scan(tar: &Content, stop: &CancellationToken) -> Result<Self, Refusal> {
         let (mut index, mut headers, mut position) = (Self::default(), Headers::default(), 0);
-        let mut block = [0; 512];
+        let mut block = [0; BLOCK];
         loop {
             if stop.is_cancelled() {
                 return Err(std::io::Error::other("the work was given up").into());
             }
-            if tar.size() - position < BLOCK {
+            if tar.size() - position < block.len() as u64 {
                 return Err(Refusal::Cut("it has no end mark"));
             }
             tar.read_exact_at(&mut block, position)?;
-            let offset = position + BLOCK;
+            let offset = position + block.len() as u64;
             match headers.read(&block)? {
                 Block::End => return Ok(index),
                 Block::Extension(kind, size) => {
@@ -92,7 +92,7 @@ impl TarIndex {
 
 /// Returns where the next header is.
 fn behind(tar: &Content, offset: u64, size: u64) -> Result<u64, Refusal> {
-    let end = offset.checked_add(size).and_then(|end| end.checked_next_multiple_of(BLOCK));
+    let end = offset.checked_add(size).and_then(|end| end.checked_add(padding(size)));
     end.filter(|&end| end <= tar.size()).ok_or(Refusal::Cut("an entry reaches past its end"))
 }
 
@@ -119,13 +119,13 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(before).unwrap();
         file.write_all(header(EntryType::Regular, "large", stated).as_bytes()).unwrap();
-        let end = before.len() as u64 + BLOCK + SIZE;
+        let end = before.len() as u64 + BLOCK as u64 + SIZE;
         file.set_len(end).unwrap();
         io::Seek::seek(&mut file, io::SeekFrom::Start(end)).unwrap();
         file.write_all(header(EntryType::Regular, "./behind", 3).as_bytes()).unwrap();
-        file.set_len(end + 4 * BLOCK).unwrap();
+        file.set_len(end + 4 * BLOCK as u64).unwrap();
         let index = TarIndex::scan(&Content::of_file(file).unwrap(), &CancellationToken::new()).unwrap();
-        assert_eq!(index.find("behind").unwrap(), Some((end + BLOCK, 3)));
+        assert_eq!(index.find("behind").unwrap(), Some((end + BLOCK as u64, 3)));
         assert_eq!(index.find("large").unwrap().unwrap().1, SIZE);
         index
     }

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::problem::{file_error, too_short};
-use super::tar_header::{BLOCK, Block, Entry, Headers, Refusal};
+use super::tar_header::{BLOCK, Block, Entry, Headers, Refusal, padding};
 use crate::transfer::{ByteStream, Error};
 
 /// A tar on its way.
@@ -41,7 +41,7 @@ impl TarStream {
             let passed_over = self.left + self.padding;
             self.pass_over(passed_over).await?;
             (self.left, self.padding) = (0, 0);
-            let header = self.take(512).await?;
+            let header = self.take(BLOCK).await?;
             let header = header.as_ref().try_into().expect("so many bytes were asked for");
             match self.headers.read(header).map_err(|refusal| self.refused(refusal))? {
                 Block::End => return self.drain().await.map(|()| None),
@@ -141,8 +141,4 @@ impl std::fmt::Debug for TarStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TarStream").field("label", &self.label).field("left", &self.left).finish_non_exhaustive()
     }
-}
-
-fn padding(size: u64) -> u64 {
-    size.wrapping_neg() % BLOCK
 }

@@ -14,10 +14,9 @@ use tempfile::TempPath;
 
 use super::folder::{sync_folder, temporary_in};
 use super::problem::{blocking, file_error};
+use super::tar_header::{BLOCK, padding};
 use super::verified::{write_all_at, write_blob};
 use crate::transfer::{ByteStream, Error};
-
-const BLOCK: u64 = 512;
 
 /// A tar on its way to `destination`. Dropped unfinished, it leaves nothing.
 #[derive(Debug)]
@@ -75,8 +74,7 @@ impl TarWriter {
         let start = {
             let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
             let start = *end;
-            let next =
-                (start + head.len() as u64).checked_add(size).and_then(|next| next.checked_next_multiple_of(BLOCK));
+            let next = (start + head.len() as u64).checked_add(size).and_then(|next| next.checked_add(padding(size)));
             *end = next.ok_or_else(|| file_error("writing", &self.destination, io::ErrorKind::FileTooLarge.into()))?;
             start
         };
@@ -94,7 +92,7 @@ impl TarWriter {
             let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
             let writing = |error| file_error("writing", &destination, error);
             // What was never written reads as zeros: the padding, and the two blocks that end a tar.
-            file.set_len(end + 2 * BLOCK).map_err(writing)?;
+            file.set_len(end + 2 * BLOCK as u64).map_err(writing)?;
             let Some(temporary) = temporary else { return Ok(()) };
             file.sync_all().map_err(writing)?;
             drop(file);
@@ -115,13 +113,13 @@ fn folder_of(file: &Path) -> &Path {
 /// Returns the header of a file, before it that of its name where the name is long. Nothing in it depends on when and by whom
 /// it is written.
 fn headers(name: &str, size: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(3 * 512);
+    let mut bytes = Vec::with_capacity(3 * BLOCK);
     let mut header = plain_header(EntryType::Regular, size);
     if header.set_path(name).is_err() {
         let long = plain_header(EntryType::GNULongName, name.len() as u64 + 1);
         bytes.extend_from_slice(long_name_mark(long).as_bytes());
         bytes.extend_from_slice(name.as_bytes());
-        let padded = (name.len() + 1).next_multiple_of(512) - name.len();
+        let padded = (name.len() + 1).next_multiple_of(BLOCK) - name.len();
         bytes.extend(std::iter::repeat_n(0, padded));
         header.set_path(&name[..90]).expect("names of blobs are ASCII and 90 bytes fit");
     }
@@ -155,11 +153,11 @@ mod tests {
     fn large_sizes_and_long_names_read_back() {
         let name = format!("blobs/sha512/{}", "a".repeat(128));
         let bytes = headers(&name, 9 << 30);
-        assert_eq!(bytes.len(), 3 * 512);
+        assert_eq!(bytes.len(), 3 * BLOCK);
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.path_bytes().as_ref(), name.as_bytes());
         assert_eq!(entry.header().entry_size().unwrap(), 9 << 30);
-        assert_eq!(headers("oci-layout", 1).len(), 512);
+        assert_eq!(headers("oci-layout", 1).len(), BLOCK);
     }
 }

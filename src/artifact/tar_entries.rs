@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::archive::{BLOCK, Block, Headers, RawEntry, Refusal};
+use crate::archive::{BLOCK, Block, Headers, RawEntry, Refusal, padding};
 
 /// An entry, whose bytes come next.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl<R: Read> TarEntries<R> {
     pub(super) fn next(&mut self) -> Result<Option<UnpackedEntry>, Refusal> {
         loop {
             self.pass_over()?;
-            let mut block = [0; 512];
+            let mut block = [0; BLOCK];
             self.input.read_exact(&mut block).map_err(|error| cut("it has no end mark", error))?;
             match self.headers.read(&block)? {
                 Block::End => return Ok(None),
@@ -77,10 +77,6 @@ impl<R: Read> TarEntries<R> {
         }
         Ok(())
     }
-}
-
-fn padding(size: u64) -> u64 {
-    size.wrapping_neg() % BLOCK
 }
 
 fn past_the_end(error: io::Error) -> Refusal {

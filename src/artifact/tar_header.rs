@@ -2,7 +2,8 @@
 //!
 //! Nothing in them tells when and by whom they were written.
 
-pub(super) const BLOCK: usize = 512;
+use crate::archive::BLOCK;
+
 /// The field for a name, in bytes.
 const NAME: usize = 100;
 /// The field for the folders before a name, in bytes.

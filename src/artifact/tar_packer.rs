@@ -8,8 +8,8 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::path::{InnerPath, check_link};
-use super::tar_header::{BLOCK, Kind, headers};
-use crate::archive::{file_error, quoted};
+use super::tar_header::{Kind, headers};
+use crate::archive::{BLOCK, file_error, padding, quoted};
 use crate::transfer::Error;
 
 const PIECE: usize = 256 * 1024;
@@ -114,7 +114,7 @@ impl<'a, W: Write> TarPacker<'a, W> {
             self.buffer = piece;
             written?;
         }
-        let padding = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).expect("less than a block");
+        let padding = usize::try_from(padding(size)).expect("less than a block");
         self.write(&[0; BLOCK][..padding])
     }
 
