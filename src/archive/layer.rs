@@ -3,16 +3,15 @@
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use futures::TryStreamExt;
 use storage_layout::{Algorithm, Digest, Digester};
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::compress::{CompressionFormat, Compressor, LayerBlob};
+use super::compression::{Compression, MAX_ZSTD_WINDOW};
 use super::content::Content;
 use super::problem::{blocking, file_error, quoted};
-use super::tar_archive::Compression;
 use crate::transfer::Error;
 
 const PIECE: usize = 256 * 1024;
@@ -54,19 +53,21 @@ impl SavedLayer {
 
     /// Returns the layer if it is compressed already. Keeps a core busy.
     fn kept(&self, stop: &CancellationToken) -> Result<Option<ReadyLayer>, Error> {
-        let mut magic = vec![0; usize::try_from(self.content.size().min(6)).expect("at most 6")];
+        let mut magic = vec![0; Compression::MAGIC.min(usize::try_from(self.content.size()).unwrap_or(usize::MAX))];
         self.content.read_exact_at(&mut magic, 0).map_err(|error| self.reading(error))?;
-        match Compression::of(&magic) {
-            Compression::None => Ok(None),
-            Compression::Gzip => self.keep_gzip(stop).map(Some),
-            Compression::Other { name: "zstd", .. } => self.keep_zstd(stop).map(Some),
+        let compression = Compression::of(&magic);
+        let format = match compression {
+            Compression::None => return Ok(None),
+            Compression::Gzip => CompressionFormat::Gzip,
+            Compression::Zstd => CompressionFormat::Zstd,
             Compression::Other { name, .. } => {
                 let (label, own) = (&self.label, quoted(&self.name));
-                Err(Error::Invalid(format!(
+                return Err(Error::Invalid(format!(
                     "{label} has the layer {own} compressed by {name}, which registries do not take"
-                )))
+                )));
             }
-        }
+        };
+        self.keep(compression, format, stop).map(Some)
     }
 
     async fn compress(self, compressor: &Compressor, spool_dir: &Path) -> Result<ReadyLayer, Error> {
@@ -85,26 +86,25 @@ impl SavedLayer {
         Ok(ReadyLayer { blob: described(compressor.compression().format(), digester), content })
     }
 
-    fn keep_gzip(&self, stop: &CancellationToken) -> Result<ReadyLayer, Error> {
+    fn keep(
+        &self,
+        compression: Compression,
+        format: CompressionFormat,
+        stop: &CancellationToken,
+    ) -> Result<ReadyLayer, Error> {
         let compressed = HashingReader::new(self.content.reader(stop.clone()), Algorithm::Sha256);
         let mut compressed = BufReader::with_capacity(PIECE, compressed);
-        let decoder = MultiGzDecoder::new(&mut compressed);
-        let mut plain = HashingReader::new(decoder, self.diff_id.algorithm());
+        let decoder = compression.decoder(&mut compressed, MAX_ZSTD_WINDOW).map_err(|error| self.reading(error))?;
+        let plain = HashingReader::new(decoder, self.diff_id.algorithm());
         match plain.drain() {
-            Ok(()) => self.check(&plain.digester.finish())?,
-            Err(error) if is_damage(&error) => return Err(self.damaged(&format!("is no whole gzip file ({error})"))),
+            Ok(digester) => self.check(&digester.finish())?,
+            Err(error) if is_damage(&error) => {
+                return Err(self.damaged(&format!("is no whole {format} file ({error})")));
+            }
             Err(error) => return Err(self.reading(error)),
         }
         let digester = compressed.into_inner().digester;
-        Ok(ReadyLayer { blob: described(CompressionFormat::Gzip, digester), content: self.content.clone() })
-    }
-
-    /// There is no decoder for zstd here, so that its diffID is taken on trust.
-    fn keep_zstd(&self, stop: &CancellationToken) -> Result<ReadyLayer, Error> {
-        let mut compressed = HashingReader::new(self.content.reader(stop.clone()), Algorithm::Sha256);
-        compressed.drain().map_err(|error| self.reading(error))?;
-        let blob = described(CompressionFormat::Zstd, compressed.digester);
-        Ok(ReadyLayer { blob, content: self.content.clone() })
+        Ok(ReadyLayer { blob: described(format, digester), content: self.content.clone() })
     }
 
     fn check(&self, actual: &Digest) -> Result<(), Error> {
@@ -143,10 +143,10 @@ impl<R: Read> HashingReader<R> {
         Self { inner, digester: Digester::new(algorithm) }
     }
 
-    fn drain(&mut self) -> io::Result<()> {
+    fn drain(mut self) -> io::Result<Digester> {
         let mut buffer = vec![0; PIECE];
         while self.read(&mut buffer)? > 0 {}
-        Ok(())
+        Ok(self.digester)
     }
 }
 

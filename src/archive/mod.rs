@@ -5,6 +5,7 @@
 //! only when it is complete.
 
 mod compress;
+mod compression;
 mod content;
 mod docker_load;
 mod docker_save;
@@ -40,6 +41,7 @@ use layout_source::LayoutSource;
 use tar_target::TarTarget;
 
 pub use compress::{CompressedLayer, CompressionFormat, Compressor, LayerBlob, LayerCompression};
+pub(crate) use compression::Compression;
 pub(crate) use content::Content;
 pub use docker_stream::{DockerStream, StreamedLayer};
 pub(crate) use folder::temporary_in;

@@ -5,9 +5,9 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use tokio_util::sync::CancellationToken;
 
+use super::compression::{Compression, MAX_ZSTD_WINDOW};
 use super::content::Content;
 use super::problem::{blocking, file_error};
 use super::tar_header::Refusal;
@@ -30,7 +30,7 @@ pub(super) struct TarArchive {
 }
 
 impl TarArchive {
-    /// Opens and scans a tar. One compressed by gzip, or one that comes through a pipe, goes to a nameless file in `spool_dir`
+    /// Opens and scans a tar. One that is compressed, or one that comes through a pipe, goes to a nameless file in `spool_dir`
     /// first.
     pub(super) async fn open(label: String, path: &Path, spool_dir: &Path) -> Result<Self, Error> {
         let (path, spool_dir) = (path.to_owned(), spool_dir.to_owned());
@@ -110,8 +110,8 @@ fn readable(label: &str, path: &Path, spool_dir: &Path, stop: &CancellationToken
         let hint = format!("an OCI image layout in a folder is oci:{}", path.display());
         return Err(Error::Invalid(format!("{label} is a folder; {hint}")));
     }
-    let mut magic = Vec::with_capacity(6);
-    let count = (&mut file).take(6).read_to_end(&mut magic).map_err(reading)?;
+    let mut magic = Vec::with_capacity(Compression::MAGIC);
+    let count = (&mut file).take(Compression::MAGIC as u64).read_to_end(&mut magic).map_err(reading)?;
     if count == 0 {
         return Err(Error::Invalid(format!("{label} is empty")));
     }
@@ -126,15 +126,13 @@ fn readable(label: &str, path: &Path, spool_dir: &Path, stop: &CancellationToken
         return Content::of_file(file).map_err(reading);
     }
     // What a pipe gave cannot be read again.
-    let whole = magic.chain(file);
-    let mut reader: Box<dyn Read> = match compression {
-        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(PIECE, whole))),
-        _ => Box::new(whole),
-    };
+    let whole = BufReader::with_capacity(PIECE, magic.chain(file));
+    let mut reader = compression.decoder(whole, MAX_ZSTD_WINDOW).map_err(reading)?;
     let limit = metadata.is_file().then(|| (metadata.len() * MAX_RATIO).max(MAX_UNQUESTIONED));
     spool(&mut reader, limit, spool_dir, stop).map_err(|problem| match problem {
         SpoolProblem::TooMuch => Error::Invalid(format!(
-            "{label} decompresses to more than {MAX_RATIO} times its size; if you trust it, decompress it first: gunzip {}",
+            "{label} decompresses to more than {MAX_RATIO} times its size; if you trust it, decompress it first: {} {}",
+            if compression == Compression::Zstd { "unzstd" } else { "gunzip" },
             path.display()
         )),
         SpoolProblem::Write(error) => file_error("writing a spool file in", spool_dir, error),
@@ -176,26 +174,5 @@ fn spool(
             return Err(SpoolProblem::TooMuch);
         }
         file.write_all(&buffer[..count]).map_err(SpoolProblem::Write)?;
-    }
-}
-
-/// How bytes are compressed, told by how they begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    Gzip,
-    Other { name: &'static str, tool: &'static str },
-}
-
-impl Compression {
-    pub(super) fn of(magic: &[u8]) -> Self {
-        match magic {
-            // The third byte is the only method there is: deflate.
-            [0x1f, 0x8b, 8, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Other { name: "zstd", tool: "unzstd" },
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Other { name: "xz", tool: "unxz" },
-            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', ..] => Self::Other { name: "bzip2", tool: "bunzip2" },
-            _ => Self::None,
-        }
     }
 }

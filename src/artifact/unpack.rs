@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-use flate2::read::MultiGzDecoder;
 use storage_layout::{Algorithm, Digest, Digester};
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::dir::Dir;
 use super::path::{InnerPath, check_link};
 use super::tar_entries::TarEntries;
-use crate::archive::{Refusal, file_error, quoted};
+use crate::archive::{Compression, Refusal, file_error, quoted};
 use crate::transfer::Error;
 
 const PIECE: usize = 256 * 1024;
@@ -279,17 +278,12 @@ impl Bounded {
     fn open(archive: File, stop: CancellationToken) -> io::Result<Self> {
         let size = archive.metadata()?.len();
         let mut reader = BufReader::with_capacity(PIECE, archive);
-        let (inner, left): (Box<dyn Read + Send>, u64) = match Compression::of(reader.fill_buf()?) {
-            Compression::Gzip => {
-                (Box::new(MultiGzDecoder::new(reader)), size.saturating_mul(MAX_RATIO).max(MAX_UNQUESTIONED))
-            }
-            Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
-                decoder.window_log_max(MAX_ZSTD_WINDOW)?;
-                (Box::new(decoder), size.saturating_mul(MAX_RATIO).max(MAX_UNQUESTIONED))
-            }
-            Compression::None => (Box::new(reader), size),
+        let compression = Compression::of(reader.fill_buf()?);
+        let left = match compression {
+            Compression::Gzip | Compression::Zstd => size.saturating_mul(MAX_RATIO).max(MAX_UNQUESTIONED),
+            Compression::None | Compression::Other { .. } => size,
         };
+        let inner = compression.decoder(reader, MAX_ZSTD_WINDOW)?;
         Ok(Self { inner, digester: Digester::new(Algorithm::Sha256), left, stop })
     }
 }
@@ -299,32 +293,11 @@ impl Read for Bounded {
         if self.stop.is_cancelled() {
             return Err(io::Error::other("the work was given up"));
         }
-        let count = self.inner.read(buffer).map_err(|error| match error.kind() {
-            // What zstd says of damaged bytes has no kind.
-            io::ErrorKind::Other if error.raw_os_error().is_none() => io::Error::new(io::ErrorKind::InvalidData, error),
-            _ => error,
-        })?;
+        let count = self.inner.read(buffer)?;
         self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "it decompresses to more than so small an archive should hold")
         })?;
         self.digester.update(&buffer[..count]);
         Ok(count)
-    }
-}
-
-/// How an archive is compressed, told by how it begins.
-enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    fn of(magic: &[u8]) -> Self {
-        match magic {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            _ => Self::None,
-        }
     }
 }

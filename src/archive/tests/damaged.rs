@@ -21,6 +21,11 @@ async fn a_damaged_archive_is_refused_by_name() {
         good().into_iter().filter(|entry| !matches!(entry, Entry::File(own, _) if *own == name)).collect()
     };
     let with = |more: Entry| good().into_iter().chain([more]).collect::<Vec<_>>();
+    // 256 MiB of memory.
+    let mut wide = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    wide.window_log(28).unwrap();
+    wide.write_all(b"two").unwrap();
+    let wide = wide.finish().unwrap();
     let looped = vec![symlink(&layer(1), &format!("../{}", layer(0))), symlink(&layer(0), &format!("../{}", layer(1)))];
     let cases: Vec<(Vec<Entry>, &str)> = vec![
         (without(layer(1)), "000001/layer.tar\" and does not hold it"),
@@ -31,6 +36,10 @@ async fn a_damaged_archive_is_refused_by_name() {
         (with(file("manifest.json", b"[{}]")), "is damaged: manifest.json: "),
         (with(file("index.json", b"junk")), "is damaged: index.json: "),
         (with(file(&layer(1), &[0x1f, 0x8b, 8, 0, 0, 0])), "is no whole gzip file"),
+        (with(file(&layer(1), &zstd(b"twO"))), "000001/layer.tar\" has the digest"),
+        (with(file(&layer(1), &zstd(b"two")[..9])), "is no whole zstd file"),
+        (with(file(&layer(1), &[zstd(b"two"), b"more".to_vec()].concat())), "is no whole zstd file"),
+        (with(file(&layer(1), &wide)), "is no whole zstd file"),
         (with(file(&layer(1), b"\xfd7zXZ\0...")), "compressed by xz"),
         (good().into_iter().chain(looped).collect(), "lead in a circle"),
         (changed(|image| image["Layers"] = json!(["../x", layer(1)])), "\"../x\" and does not hold it"),
@@ -121,9 +130,7 @@ async fn what_readers_would_see_differently_is_refused() {
 #[tokio::test]
 async fn other_compressions_name_their_tool() {
     let ground = Ground::new();
-    for (magic, tool) in
-        [(b"\x28\xb5\x2f\xfd...".as_slice(), "unzstd /"), (b"\xfd7zXZ\0.", "unxz /"), (b"BZh91AY&SY", "bunzip2 /")]
-    {
+    for (magic, tool) in [(b"\xfd7zXZ\0.".as_slice(), "unxz /"), (b"BZh91AY&SY", "bunzip2 /")] {
         std::fs::write(ground.path("a.tar"), magic).unwrap();
         let refusal = message(ground.read("oci-archive", "a.tar").await);
         assert!(refusal.contains(tool), "{refusal}");

@@ -257,6 +257,10 @@ fn saved(images: &[(Vec<Entry>, Value)]) -> Vec<Entry> {
     entries
 }
 
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::stream::encode_all(bytes, 3).unwrap()
+}
+
 /// Bytes that compress, and not to nothing.
 fn layer(seed: u8, length: usize) -> Vec<u8> {
     let pattern = (0..=u8::MAX).flat_map(|high| (0..=6).map(move |low: u8| high ^ seed.wrapping_mul(low)));

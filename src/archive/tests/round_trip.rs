@@ -102,17 +102,20 @@ async fn an_index_keeps_its_platforms() {
 
 #[tokio::test]
 async fn a_compressed_archive_and_compressed_layers_are_taken() {
+    type Pack = fn(&[u8]) -> Vec<u8>;
     let ground = Ground::new();
     let plain = layer(4, 5000);
-    let (entries, mut image) = legacy(&["app:v1"], &[&plain]);
-    image["Layers"] = json!(["layer.tar.gz"]);
-    let compressed = gzip(&plain);
-    let entries: Vec<Entry> = entries.into_iter().skip(1).chain([file("layer.tar.gz", &compressed)]).collect();
-    std::fs::write(ground.path("a.tar.gz"), gzip(&tar_of(&saved(&[(entries, image)])))).unwrap();
-    let memory = ground.read("docker-archive", "a.tar.gz").await.unwrap();
-    let root = memory.root().await.unwrap();
-    assert_eq!(root.layers(), [described(media_type::DOCKER_LAYER_GZIP, &compressed)]);
-    assert_eq!(ground.names(), ["a.tar.gz"]);
+    for (pack, expected) in [(gzip as Pack, media_type::DOCKER_LAYER_GZIP), (zstd, media_type::OCI_LAYER_ZSTD)] {
+        let (entries, mut image) = legacy(&["app:v1"], &[&plain]);
+        image["Layers"] = json!(["layer.tar.packed"]);
+        let compressed = pack(&plain);
+        let entries: Vec<Entry> = entries.into_iter().skip(1).chain([file("layer.tar.packed", &compressed)]).collect();
+        std::fs::write(ground.path("packed.tar"), pack(&tar_of(&saved(&[(entries, image)])))).unwrap();
+        let memory = ground.read("docker-archive", "packed.tar").await.unwrap();
+        let root = memory.root().await.unwrap();
+        assert_eq!(root.layers(), [described(expected, &compressed)]);
+        assert_eq!(ground.names(), ["packed.tar"]);
+    }
 }
 
 #[tokio::test]
