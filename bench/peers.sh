@@ -22,14 +22,6 @@ start_services() {
     unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 }
 
-free_port() {
-    local port
-    while port=$((20000 + RANDOM % 12000)); do
-        [[ -n $(ss -Hltn "sport = :$port") ]] || break
-    done
-    echo "$port"
-}
-
 # answers URL waits until something answers there.
 answers() {
     local deadline=$((SECONDS + 20))

@@ -21,6 +21,7 @@ work=$(realpath -m -- "${BENCH_DIR:-${TMPDIR:-/tmp}/oci-store-bench}")
 readonly top work scale=${BENCH_SCALE:-1} rounds=${BENCH_ROUNDS:-3} page=${BENCH_PAGE:-$top/docs/performance.md}
 mkdir -p "$work"
 
+source "$top/tests/services/ports.sh"
 source "$top/bench/measure.sh"
 source "$top/bench/peers.sh"
 source "$top/bench/images.sh"

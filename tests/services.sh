@@ -37,6 +37,7 @@ HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
 export PATH HOME
 
 here=$(dirname "$(realpath -- "${BASH_SOURCE[0]}")")
+source "$here/services/ports.sh"
 source "$here/services/processes.sh"
 source "$here/services/install.sh"
 source "$here/services/daemons.sh"

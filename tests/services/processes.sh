@@ -93,12 +93,4 @@ stop_in_turn() {
     done
 }
 
-free_port() {
-    local port
-    while port=$((20000 + RANDOM % 12000)); do
-        [[ -n $(ss -Hltn "sport = :$port") ]] || break
-    done
-    echo "$port"
-}
-
 random_hex() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
