@@ -65,9 +65,9 @@ async fn the_examples_for_google_work() {
     let Some(docker) = Docker::get() else { return };
     let url = google::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let key = run(Command::new("openssl").args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]));
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     let account = serde_json::json!({
-        "type": "service_account", "client_email": "test@test", "private_key": key.stdout, "private_key_id": "1",
+        "type": "service_account", "client_email": "test@test", "private_key": key.serialize_pem(), "private_key_id": "1",
     });
     std::fs::write(folder.path().join("key.json"), account.to_string()).unwrap();
     let image = images(&docker);

@@ -3,11 +3,10 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rcgen::{CertificateParams, IsCa, KeyPair, PKCS_RSA_SHA256};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Answers what is asked for: the target of a request → status line, headers that are not of the connection, and body.
@@ -25,23 +24,20 @@ impl TlsProxy {
     /// Starts as the server of that name.
     pub(crate) fn new(host: &str, answer: impl Fn(&str) -> (String, String) + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"])
-            .args(["-addext", &format!("subjectAltName=DNS:{host}"), "-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-keyout", "key.pem", "-out", "cert.pem"])
-            .current_dir(folder.path())
-            .output()
-            .expect("openssl is installed");
-        assert!(made.status.success(), "{made:?}");
+        let key = KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key can be made");
+        let mut params = CertificateParams::new([host.to_owned()]).expect("the name is good");
+        params.is_ca = IsCa::ExplicitNoCa;
+        let certificate = params.self_signed(&key).expect("it signs itself");
+        let write = |name: &str, pem| std::fs::write(folder.path().join(name), pem).expect("it can be written");
+        write("cert.pem", certificate.pem());
+        write("key.pem", key.serialize_pem());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let certificate = CertificateDer::from_pem_file(folder.path().join("cert.pem")).expect("openssl wrote it");
-        let key = PrivateKeyDer::from_pem_file(folder.path().join("key.pem")).expect("openssl wrote it");
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("the provider has them")
             .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
+            .with_single_cert(vec![certificate.into()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
             .expect("the key is the certificate's");
         let (config, answer): (_, Arc<Answer>) = (Arc::new(config), Arc::new(answer));
         std::thread::spawn(move || {
@@ -59,7 +55,7 @@ impl TlsProxy {
         self.folder.path().join("cert.pem")
     }
 
-    /// Returns the file of the certificate's key.
+    /// Returns the file of the certificate's key, which is one of RSA as Google's service accounts have.
     pub(crate) fn key(&self) -> PathBuf {
         self.folder.path().join("key.pem")
     }
