@@ -3,7 +3,8 @@
 use hyper::Request;
 use object_store::client::{ClientOptions, HttpConnector, HttpRequestBody, ReqwestConnector};
 
-use super::failure::{Answer, element, joined};
+use super::answer::{Answer, element};
+use super::failure::joined;
 
 /// How a bucket is rid of unfinished uploads, whose parts take space and are in no listing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! [`Scheme`]; the routing of requests, the errors and the root folder are shared. Nothing here knows
 //! command-line arguments or the bucket's layout beyond its topmost folder.
 
+mod answer;
 mod azure;
 mod cloud;
 mod credentials;

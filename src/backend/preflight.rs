@@ -6,8 +6,9 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 
 use super::Intent;
+use super::answer::Answer;
 use super::error::{Error, Kind};
-use super::failure::{Answer, Cause, Failure};
+use super::failure::{Cause, Failure};
 use super::http::Observed;
 
 /// What differs between the stores.

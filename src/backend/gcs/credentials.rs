@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::environment::{Identity, LOG_IN, Settings};
 use super::{Credentials, Error, Kind, Limits};
 use crate::backend::Secret;
+use crate::backend::answer::printable;
 use crate::backend::credentials::{Candidate, Chain, Fresh, Kept, Source, local_client, no_credentials};
-use crate::backend::failure::{Cause, LOOKED_AT, NoCredentials, joined, printable};
+use crate::backend::failure::{Cause, LOOKED_AT, NoCredentials, joined};
 
 /// What a token is asked for.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";

@@ -13,8 +13,9 @@ use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use crate::backend::answer::printable;
 use crate::backend::error::{Error, Kind};
-use crate::backend::failure::{LOOKED_AT, NoCredentials, joined, printable};
+use crate::backend::failure::{LOOKED_AT, NoCredentials, joined};
 
 /// How long before their end credentials are replaced: longer than a request with its retries takes.
 const EARLY: Duration = Duration::from_mins(5);

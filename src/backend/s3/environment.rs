@@ -7,8 +7,8 @@ use object_store::aws::AwsCredential;
 
 use super::S3Config;
 use crate::backend::Secret;
+use crate::backend::answer::printable;
 use crate::backend::error::Error;
-use crate::backend::failure::printable;
 use crate::backend::http::{self, BadEndpoint, no_proxy};
 
 /// The configuration with its gaps filled from the environment.

@@ -6,8 +6,9 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 
 use crate::backend::Intent;
+use crate::backend::answer::Answer;
 use crate::backend::error::{Error, Kind};
-use crate::backend::failure::{Answer, Cause, Failure};
+use crate::backend::failure::{Cause, Failure};
 use crate::backend::http::Observed;
 
 /// Looks whether a bucket is there, answers, and takes the credentials.
