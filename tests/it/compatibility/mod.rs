@@ -1,6 +1,7 @@
 //! What works where: each cell of `docs/compatibility.md` is tried, and the document is compared with what came of it.
 
 mod daemons;
+mod store;
 mod stores;
 mod table;
 
