@@ -120,6 +120,11 @@ pub fn classify(error: &object_store::Error) -> Kind {
     }
 }
 
+/// Tells whether an error that a store gave may be gone by itself when the same is tried again later.
+pub fn passes(error: &object_store::Error) -> bool {
+    classify(error) == Kind::Unavailable
+}
+
 /// Returns an error of a store as one line for people: the reason only, with no repetition and nothing secret.
 pub fn describe(error: &object_store::Error) -> String {
     Failure::of(error).to_string()

@@ -32,7 +32,7 @@ use object_store::prefix::PrefixStore;
 pub use crate::secret::Secret;
 pub use azure::{AzureConfig, CredentialType};
 pub use error::{Error, Kind};
-pub use failure::{LOOKED_AT, classify, describe};
+pub use failure::{LOOKED_AT, classify, describe, passes};
 pub use fs::FsConfig;
 pub use gcs::GcsConfig;
 pub use leftovers::Leftovers;

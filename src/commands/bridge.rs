@@ -7,6 +7,7 @@ use storage_layout::{RepositoryName, Store, Tag};
 use uuid::Uuid;
 
 use super::tally::Tally;
+use crate::backend;
 use crate::docker::{DockerEngine, Probe, RegistryAddress};
 use crate::registry::{Access, Journal, RegistryOptions, Token, router};
 use crate::server::{Bound, EphemeralServer};
@@ -46,6 +47,7 @@ impl Bridge {
         let options = RegistryOptions {
             access,
             adopt_blobs: !read_only,
+            passes: backend::passes,
             reporter: Arc::clone(tally) as Arc<dyn crate::transfer::Reporter>,
             journal: Arc::clone(&journal),
         };

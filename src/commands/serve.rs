@@ -6,7 +6,7 @@ use std::sync::Arc;
 use storage_layout::{Store, StoreOptions};
 
 use super::Context;
-use crate::backend::{BackendConfig, Intent};
+use crate::backend::{self, BackendConfig, Intent};
 use crate::registry::{Access, Journal, RegistryOptions, router};
 use crate::server::Bound;
 use crate::transfer::Reporter;
@@ -46,7 +46,8 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
     })?;
     let access = Access { token: None, port: bound.address().port(), repository: None, read_only: request.read_only };
     let reporter: Arc<dyn Reporter> = Arc::new(());
-    let options = RegistryOptions { access, adopt_blobs: false, reporter, journal: Arc::new(Journal::default()) };
+    let journal = Arc::new(Journal::default());
+    let options = RegistryOptions { access, adopt_blobs: false, passes: backend::passes, reporter, journal };
     let server = bound.serve(router(store.clone(), options));
     let url = format!("http://{}", server.address());
     match context.printer.format() {

@@ -24,6 +24,7 @@ pub(super) struct RegistryState {
     pub(super) store: Store,
     pub(super) access: Access,
     pub(super) adopt_blobs: bool,
+    passes: fn(&object_store::Error) -> bool,
     pub(super) journal: Arc<Journal>,
     pub(super) sessions: Sessions,
     reporter: Arc<dyn Reporter>,
@@ -33,9 +34,9 @@ pub(super) struct RegistryState {
 
 impl RegistryState {
     pub(super) fn new(store: Store, options: RegistryOptions) -> Self {
-        let RegistryOptions { access, adopt_blobs, reporter, journal } = options;
+        let RegistryOptions { access, adopt_blobs, passes, reporter, journal } = options;
         let (sessions, nameless) = (Sessions::default(), AtomicU64::new(0));
-        Self { store, access, adopt_blobs, journal, sessions, reporter, nameless }
+        Self { store, access, adopt_blobs, passes, journal, sessions, reporter, nameless }
     }
 
     pub(super) fn repository(&self, name: &RepositoryName) -> Repository {
@@ -78,7 +79,7 @@ pub(super) async fn answer(State(state): State<Arc<RegistryState>>, request: Req
     state.journal.count_request();
     let (parts, body) = request.into_parts();
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-    let mut response = match serve(&state, parts, body).await {
+    let mut response = match serve(&state, parts, body).await.map_err(|error| error.or_come_again(state.passes)) {
         Ok(response) => response,
         Err(error) => {
             if let Some(failure) = error.failure() {

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use storage_layout::Error;
 
-/// The specification's codes, and the one that Docker's registry has for its own failures.
+/// The specification's codes, and those that Docker's registry has for its own failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum ErrorCode {
@@ -30,6 +30,7 @@ pub(super) enum ErrorCode {
     #[serde(rename = "TOOMANYREQUESTS")]
     TooManyRequests,
     Unknown,
+    Unavailable,
 }
 
 /// Why a request was not served.
@@ -53,6 +54,22 @@ impl ApiError {
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// Asks the client to come again.
+    pub(super) fn come_again(self) -> Self {
+        self.with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
+    }
+
+    /// Says so where the bucket failed in a way that passes.
+    pub(super) fn or_come_again(self, passes: fn(&object_store::Error) -> bool) -> Self {
+        match self.failure.as_deref() {
+            Some(Error::Store { source, .. }) if passes(source) => {
+                let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable);
+                Self { status, code, ..self }.come_again()
+            }
+            _ => self,
+        }
     }
 
     pub(super) fn status(&self) -> StatusCode {

@@ -48,6 +48,8 @@ pub struct RegistryOptions {
     /// Whether a blob that another repository of the bucket has is answered for, and linked, when a client looks for it. That
     /// spares the upload.
     pub adopt_blobs: bool,
+    /// Tells which failures of the bucket pass: after those a client is asked to come again.
+    pub passes: fn(&object_store::Error) -> bool,
     /// Hears of blobs that come and go.
     pub reporter: Arc<dyn Reporter>,
     /// Where what happened is written down.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use storage_layout::{RepositoryName, Upload};
 use uuid::Uuid;
 
@@ -75,8 +75,7 @@ impl Sessions {
         entries.retain(|_, entry| entry.session.is_none() || entry.used.elapsed() < self.max_idle);
         if entries.len() >= self.limit {
             let message = format!("{} uploads are under way; finish or cancel one first", entries.len());
-            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
-                .with_header(header::RETRY_AFTER, HeaderValue::from_static("10")));
+            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message).come_again());
         }
         let id = UploadId::random();
         let session = Some(Session { upload, progress: None });

@@ -14,8 +14,8 @@ use tower::ServiceExt;
 
 fn registry(objects: Arc<dyn ObjectStore>) -> Router {
     let access = Access { token: None, port: 5000, repository: None, read_only: false };
-    let options =
-        RegistryOptions { access, adopt_blobs: true, reporter: Arc::new(()), journal: Arc::new(Journal::default()) };
+    let (passes, reporter, journal) = (oci_store::backend::passes, Arc::new(()), Arc::new(Journal::default()));
+    let options = RegistryOptions { access, adopt_blobs: true, passes, reporter, journal };
     router(Store::new(objects, StoreOptions::default()), options)
 }
 

@@ -28,6 +28,8 @@ pub enum Failure {
     PermissionDenied,
     /// The store does not know who asks.
     Unauthenticated,
+    /// The store has too much to do, and says so as Amazon's does.
+    Busy,
 }
 
 impl Failure {
@@ -37,6 +39,11 @@ impl Failure {
             Self::Generic => object_store::Error::Generic { store: "FaultyStore", source },
             Self::PermissionDenied => object_store::Error::PermissionDenied { path, source },
             Self::Unauthenticated => object_store::Error::Unauthenticated { path, source },
+            Self::Busy => {
+                let answer = "503 Service Unavailable: <Error><Code>SlowDown</Code></Error>";
+                let source = format!("Server returned non-2xx status code: {answer}").into();
+                object_store::Error::Generic { store: "FaultyStore", source }
+            }
         }
     }
 }

@@ -121,7 +121,8 @@ impl Answer {
 impl Registry {
     fn over(objects: Arc<InMemory>, store: Arc<dyn ObjectStore>, access: Access, adopt_blobs: bool) -> Self {
         let journal = Arc::new(Journal::default());
-        let options = RegistryOptions { access, adopt_blobs, reporter: Arc::new(()), journal: Arc::clone(&journal) };
+        let (passes, reporter) = (oci_store::backend::passes, Arc::new(()));
+        let options = RegistryOptions { access, adopt_blobs, passes, reporter, journal: Arc::clone(&journal) };
         Self { objects, journal, router: router(Store::new(store, StoreOptions::default()), options) }
     }
 

@@ -197,7 +197,12 @@ async fn the_token_opens_every_door() {
 
 #[tokio::test]
 async fn a_bucket_that_fails_is_no_absence() {
-    for failure in [Failure::Generic, Failure::PermissionDenied, Failure::Unauthenticated] {
+    for (failure, status, code) in [
+        (Failure::Generic, 500, "UNKNOWN"),
+        (Failure::PermissionDenied, 500, "UNKNOWN"),
+        (Failure::Unauthenticated, 500, "UNKNOWN"),
+        (Failure::Busy, 503, "UNAVAILABLE"),
+    ] {
         let filled = Registry::filled(open()).await;
         for (method, path) in [
             ("GET", "/v2/app/manifests/v1".to_owned()),
@@ -213,10 +218,12 @@ async fn a_bucket_that_fails_is_no_absence() {
             let outage = FaultyStore::new(Arc::clone(&filled.objects) as _, Fault::Outage(0, failure));
             let registry = Registry::over(Arc::clone(&filled.objects), Arc::new(outage), open(), false);
             let answer = registry.ask(method, &path).await;
-            assert_eq!(answer.status, 500, "{method} {path}");
+            assert_eq!(answer.status, status, "{method} {path}");
+            assert_eq!(answer.header("retry-after").is_some(), status == 503, "{method} {path}");
             if method != "HEAD" {
                 let text = answer.json().to_string();
-                assert!(text.contains("UNKNOWN") && !text.contains("made up for a test"), "{text}");
+                assert_eq!(answer.code(), code, "{text}");
+                assert!(!text.contains("made up for a test") && !text.contains("SlowDown"), "{text}");
             }
             registry.journal.failed().await;
             assert!(registry.journal.failure().is_some());
