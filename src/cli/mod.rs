@@ -7,6 +7,7 @@ mod env_vars;
 mod global_args;
 mod image_args;
 mod login_args;
+mod man;
 mod place;
 mod registry_args;
 mod verbs;
@@ -23,6 +24,7 @@ use env_vars::Env;
 use global_args::GlobalArgs;
 use image_args::Given;
 use login_args::{LoginArgs, LogoutArgs};
+use man::ManArgs;
 use verbs::Verb;
 
 const AFTER_HELP: &str = "\
@@ -66,8 +68,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page
-    Man,
+    /// Prints the manual page, or that of a verb
+    Man(ManArgs),
 }
 
 impl Command {
@@ -164,11 +166,8 @@ async fn dispatch(command: Command, env: &Env, context: &Context) -> Result<Exit
             context.printer.raw(&script);
             Ok(ExitStatus::Ok)
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            let man = clap_mangen::Man::new(Cli::command());
-            man.render(&mut page).map_err(|error| CommandError::because("cannot write the manual page", error))?;
-            context.printer.raw(&page);
+        Command::Man(args) => {
+            args.run(Cli::command(), &context.printer)?;
             Ok(ExitStatus::Ok)
         }
     }

@@ -219,11 +219,33 @@ fn an_endpoint_that_does_not_answer_exits_with_fourteen() {
 }
 
 #[test]
-fn completions_and_the_manual_are_printed() {
+fn completions_are_printed() {
     let completions = run(oci_store().args(["completions", "bash"]));
     assert!(completions.code == Some(0) && completions.stdout.contains("complete -F _oci__store"), "{completions:#?}");
-    let manual = run(oci_store().arg("man"));
-    assert!(manual.code == Some(0) && manual.stdout.contains(".TH oci-store 1 "), "{manual:#?}");
+}
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = |name: &str| fs::read_to_string(folder.path().join("man").join(name)).expect(name);
+    let ran = in_folder(folder.path(), "man --dir man");
+    assert!(ran.code == Some(0) && ran.stdout.is_empty(), "{ran:#?}");
+    for (line, name, holds) in [
+        ("man", "oci-store", "oci\\-store\\-artifact(1)"),
+        ("man push", "oci-store-push", "\\-\\-digestfile"),
+        ("man s3 push", "oci-store-s3-push", "\\-\\-region"),
+        ("man artifact push", "oci-store-artifact-push", "\\-\\-artifact\\-type"),
+    ] {
+        let printed = in_folder(folder.path(), line).stdout;
+        assert!(printed.contains(&format!(".TH {name} 1 ")) && printed.contains(holds), "{line}: {printed}");
+        assert_eq!(printed, page(&format!("{name}.1")), "{line}");
+    }
+    in_folder(folder.path(), "man artifact fly").failed(2, "it has push, pull, attach, discover");
+    in_folder(folder.path(), "man push fly").failed(2, "there is no verb \"fly\" of oci-store push");
+    fs::write(folder.path().join("file"), "").unwrap();
+    in_folder(folder.path(), "man --dir file").failed(11, "cannot write pages into file");
+    let pages = fs::read_dir(folder.path().join("man")).unwrap();
+    assert!(pages.map(|page| page.unwrap().file_name()).all(|name| !name.to_str().unwrap().contains("help")));
 }
 
 #[test]
