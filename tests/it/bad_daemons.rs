@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Barrier;
 
 use crate::support::fake_docker::{FakeDocker, Reply};
 use crate::support::image::{config_digest, docker_save};
@@ -48,6 +49,30 @@ fn what_a_daemon_saves_wrongly_is_not_pushed() {
         });
         with_fake(&docker, folder.path(), "push", &["--transport", "archive"]).failed(code, says);
         assert!(!folder.path().join("demo/docker/registry/v2/repositories/app/_manifests/tags").exists());
+    }
+}
+
+#[test]
+fn a_daemon_is_asked_everything_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("app.tar"), docker_save("app:v1", "fake", &[1000])).unwrap();
+    let archive = format!("docker-archive:{}", folder.path().join("app.tar").display());
+    run(oci_store().args(["fs", "push", "demo/app:v1", "-i", &archive, "--dir"]).arg(folder.path())).line();
+    for (verb, together, last) in [
+        ("push", &["/_ping", "/version", "/info", "/images/app:v1/json"][..], "GET /images/demo/app:v1/json"),
+        ("pull", &["/_ping", "/version", "/info"], "POST /images/load"),
+    ] {
+        // None is answered before all came.
+        let all = Barrier::new(together.len());
+        let docker = FakeDocker::new(move |_, path| {
+            if together.contains(&path) {
+                all.wait();
+            }
+            None
+        });
+        let ran = with_fake(&docker, folder.path(), verb, &["--transport", "archive"]);
+        let requests = docker.requests();
+        assert!(requests.iter().any(|request| request.starts_with(last)), "{requests:?} {ran:#?}");
     }
 }
 
