@@ -26,4 +26,4 @@ bench *rows:
 
 # The inner loops alone.
 bench-loops:
-    cargo bench --locked -p storage-layout
+    cargo bench --locked --workspace --bench inner_loops --bench compress
