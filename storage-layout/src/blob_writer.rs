@@ -117,7 +117,7 @@ impl BlobWriter {
 
     /// Takes memory for one part out of the budget of the whole process. `rest` is what is still to come, in bytes.
     fn reserve(&self, rest: Option<u64>) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + use<> {
-        // Parts of a blob beyond 70 GiB are larger than their share: one of them then takes the whole budget.
+        // Parts of a blob beyond 44 GiB are larger than their share: one of them then takes the whole budget.
         let part = permits(rest.unwrap_or(u64::MAX).min(self.part_size));
         let share = part.min(self.store.inner.options.permits());
         Arc::clone(&self.store.inner.memory).acquire_many_owned(share)

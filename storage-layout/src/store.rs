@@ -38,7 +38,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             spool_dir: std::env::temp_dir(),
-            part_size: 8 * MIB,
+            part_size: 5 * MIB,
             range_size: 2 * MIB,
             memory: 64 * MIB,
             allow_missing_blobs: false,
