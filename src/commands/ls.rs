@@ -102,9 +102,9 @@ fn tell_repositories(listed: Repositories, context: &Context) -> Result<(), Comm
 }
 
 async fn list_tags(place: &RepositoryPlace, context: &Context) -> Result<(), CommandError> {
-    let names = tags::list(place, context).await?;
     let work = context.unless_stopped(format!("listing {place}"), async {
         let repository = context.repository(place, Intent::Read).await?;
+        let names = tags::list(repository.as_ref(), place).await?;
         let entries = futures::stream::iter(names).map(|tag| {
             let source = RepositorySource::new(Arc::clone(&repository), Reference::Tag(tag.clone()));
             async move { entry(&source, tag).await }

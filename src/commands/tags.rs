@@ -5,6 +5,7 @@ use storage_layout::Tag;
 
 use super::{Context, RepositoryPlace};
 use crate::backend::Intent;
+use crate::transfer::Repository;
 use crate::ui::{CommandError, Format};
 
 #[derive(Serialize)]
@@ -18,7 +19,10 @@ struct Listed {
 /// # Errors
 /// If there is no such repository.
 pub async fn run(place: RepositoryPlace, context: &Context) -> Result<(), CommandError> {
-    let tags = list(&place, context).await?;
+    let work = context.unless_stopped(format!("listing the tags of {place}"), async {
+        list(context.repository(&place, Intent::Read).await?.as_ref(), &place).await
+    });
+    let tags = work.await?;
     if context.printer.format() == Format::Json {
         return context.printer.document(&Listed { repository: place.to_string(), tags });
     }
@@ -28,11 +32,8 @@ pub async fn run(place: RepositoryPlace, context: &Context) -> Result<(), Comman
     Ok(())
 }
 
-/// Returns all tags of a repository, in byte order.
-pub(super) async fn list(place: &RepositoryPlace, context: &Context) -> Result<Vec<Tag>, CommandError> {
-    let work = context.unless_stopped(format!("listing the tags of {place}"), async {
-        let tags = context.repository(place, Intent::Read).await?.tags().await;
-        tags.map_err(|error| CommandError::because(format!("cannot list the tags of {place}"), error))
-    });
-    work.await
+/// Returns all tags of the repository at `place`, in byte order.
+pub(super) async fn list(repository: &dyn Repository, place: &RepositoryPlace) -> Result<Vec<Tag>, CommandError> {
+    let tags = repository.tags().await;
+    tags.map_err(|error| CommandError::because(format!("cannot list the tags of {place}"), error))
 }

@@ -1,15 +1,17 @@
 //! `copy --all-tags`: all tagged images of a repository.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 use storage_layout::{Reference, Tag};
 
-use super::{Options, copy, outcome};
+use super::target::{TargetEnd, open_repository};
+use super::{Options, copy_between, outcome};
 use crate::backend::Intent;
 use crate::commands::outcome::Outcome;
-use crate::commands::{Context, Place, RepositoryPlace};
-use crate::transfer::is_digest_tag;
+use crate::commands::{Context, Place, RepositoryPlace, tags};
+use crate::transfer::{Repository, RepositorySource, is_digest_tag};
 use crate::ui::{CommandError, ExitStatus, Format};
 
 /// The result of several copies.
@@ -31,15 +33,18 @@ pub(super) async fn run(
             return Err(CommandError::new(ExitStatus::Usage, message).hint("leave the tag and the digest away"));
         }
     }
-    let tags = tags(source, context).await?;
+    let Opened { from, to, tags } = open(source, target, options, context).await?;
     let (total, mut outcomes, mut failed) = (tags.len(), Vec::new(), Vec::new());
     for tag in tags {
         let begun = Instant::now();
-        let of = |place: &RepositoryPlace| Place::Repository(place.with_reference(Some(&Reference::Tag(tag.clone()))));
-        let (from, to) = (of(source), of(target));
-        match copy(&from, &to, options, context).await {
+        let reference = Reference::Tag(tag.clone());
+        let of = |place: &RepositoryPlace| Place::Repository(place.with_reference(Some(&reference)));
+        let (source, target) = (of(source), of(target));
+        let image = RepositorySource::new(Arc::clone(&from), reference.clone());
+        let end = TargetEnd::at_tag(to.clone(), tag.clone());
+        match copy_between((&source, &image), (&target, end), options, context).await {
             Ok(copied) => {
-                let outcome = outcome(&from, &to, &copied, options, begun);
+                let outcome = outcome(&source, &target, &copied, options, begun);
                 outcome.summarize(&format!("{} {tag}", options.verb()), context);
                 if context.printer.format() == Format::Text {
                     context.printer.result(&outcome.line());
@@ -68,12 +73,28 @@ pub(super) async fn run(
     Ok(ExitStatus::Partly)
 }
 
-/// Tags that are made of digests are no images: what they stand for goes with the image that it is attached to.
-async fn tags(source: &RepositoryPlace, context: &Context) -> Result<Vec<Tag>, CommandError> {
+/// Both repositories, and what is to be copied.
+struct Opened {
+    from: Arc<dyn Repository>,
+    /// `None` where a dry run would have to make it first.
+    to: Option<Arc<dyn Repository>>,
+    tags: Vec<Tag>,
+}
+
+/// Opens both ends, once for all tags.
+async fn open(
+    source: &RepositoryPlace,
+    target: &RepositoryPlace,
+    options: &Options,
+    context: &Context,
+) -> Result<Opened, CommandError> {
     let work = context.unless_stopped(format!("listing the tags of {source}"), async {
-        let repository = context.repository(source, Intent::Read).await?;
-        let tags = repository.tags().await;
-        tags.map_err(|error| CommandError::because(format!("cannot list the tags of {source}"), error))
+        let from = context.repository(source, Intent::Read).await?;
+        let mut tags = tags::list(from.as_ref(), source).await?;
+        // Those that are made of digests are no images: what they stand for goes with the image that it is attached to.
+        tags.retain(|tag| !is_digest_tag(tag.as_str()));
+        let to = open_repository(target, Some(source), options.dry_run, context).await?;
+        Ok(Opened { from, to, tags })
     });
-    Ok(work.await?.into_iter().filter(|tag| !is_digest_tag(tag.as_str())).collect())
+    work.await
 }

@@ -115,18 +115,28 @@ pub(super) async fn copy(
     options: &Options,
     context: &Context,
 ) -> Result<Copied, CommandError> {
-    let attempted = format!("cannot copy {source} to {target}");
-    let stopped = || format!("copying {source} to {target}");
     // Both ends together make a large future.
     let ends = context.unless_stopped(
-        stopped(),
+        format!("copying {source} to {target}"),
         Box::pin(async {
             let from = context.source(source).await?;
             Ok((from, TargetEnd::open(target, source, options.dry_run, context).await?))
         }),
     );
     let (from, to) = ends.await?;
-    let work = between(from.as_ref(), &to, target, options, &attempted, context);
+    copy_between((source, from.as_ref()), (target, to), options, context).await
+}
+
+/// Copies one image from one open end to another.
+async fn copy_between(
+    (source, from): (&Place, &dyn Source),
+    (target, to): (&Place, TargetEnd),
+    options: &Options,
+    context: &Context,
+) -> Result<Copied, CommandError> {
+    let attempted = format!("cannot copy {source} to {target}");
+    let stopped = || format!("copying {source} to {target}");
+    let work = between(from, &to, target, options, &attempted, context);
     let copied = context.unless_stopped(stopped(), Box::pin(work)).await;
     // On every way out: what was begun in a bucket is aborted.
     to.settle().await;

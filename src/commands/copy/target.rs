@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use storage_layout::Tag;
+
 use crate::archive::{self, ArchivePlace, Spool, TargetOptions};
 use crate::backend::Intent;
 use crate::commands::pull::check_loaded;
@@ -43,7 +45,14 @@ impl TargetEnd {
         context: &Context,
     ) -> Result<Self, CommandError> {
         match place {
-            Place::Repository(place) => Self::repository(place, source, dry_run, context).await,
+            Place::Repository(place) => {
+                let near = match source {
+                    Place::Repository(source) => Some(source),
+                    Place::Local(_) => None,
+                };
+                let repository = open_repository(place, near, dry_run, context).await?;
+                Ok(Self::at_tag(repository, place.tag_or_latest()))
+            }
             Place::Local(ImagePlace::Archive(place)) => {
                 let holder = match place {
                     ArchivePlace::DockerArchive { .. } => Holder::DockerArchive,
@@ -65,31 +74,10 @@ impl TargetEnd {
         }
     }
 
-    async fn repository(
-        place: &RepositoryPlace,
-        source: &Place,
-        dry_run: bool,
-        context: &Context,
-    ) -> Result<Self, CommandError> {
-        if place.digest().is_some() {
-            return Err(CommandError::new(ExitStatus::Usage, format!("cannot copy to {place}: it names a digest"))
-                .hint("copy to a tag; the digest is printed when it is done"));
-        }
-        let near = match source {
-            Place::Repository(source) => Some(source),
-            Place::Local(_) => None,
-        };
-        let intent = if dry_run { Intent::Read } else { Intent::Write };
-        let repository = match context.repository_near(place, near, intent).await {
-            Ok(repository) => repository,
-            // A copy makes the folder.
-            Err(error) if dry_run && place.is_folder() && error.status() == ExitStatus::NotFound => {
-                return Ok(Self { target: None, holder: Holder::Repository(None) });
-            }
-            Err(error) => return Err(error),
-        };
-        let target = RepositoryTarget::new(Arc::clone(&repository), Some(place.tag_or_latest()));
-        Ok(Self { target: Some(Box::new(target)), holder: Holder::Repository(Some(repository)) })
+    /// Makes a target of a tag in a repository that [`open_repository`] opened.
+    pub(super) fn at_tag(repository: Option<Arc<dyn Repository>>, tag: Tag) -> Self {
+        let target = repository.clone().map(|repository| RepositoryTarget::new(repository, Some(tag)));
+        Self { target: target.map(|target| Box::new(target) as _), holder: Holder::Repository(repository) }
     }
 
     pub(super) fn target(&self) -> Option<&dyn Target> {
@@ -125,6 +113,26 @@ impl TargetEnd {
             daemon.load(&copied, attempted).await?;
         }
         Ok(copied)
+    }
+}
+
+/// Opens a repository to copy to. What `near` has in the same registry need not be sent. `None` if a dry run would have to make it.
+pub(super) async fn open_repository(
+    place: &RepositoryPlace,
+    near: Option<&RepositoryPlace>,
+    dry_run: bool,
+    context: &Context,
+) -> Result<Option<Arc<dyn Repository>>, CommandError> {
+    if place.digest().is_some() {
+        return Err(CommandError::new(ExitStatus::Usage, format!("cannot copy to {place}: it names a digest"))
+            .hint("copy to a tag; the digest is printed when it is done"));
+    }
+    let intent = if dry_run { Intent::Read } else { Intent::Write };
+    match context.repository_near(place, near, intent).await {
+        Ok(repository) => Ok(Some(repository)),
+        // A copy makes the folder.
+        Err(error) if dry_run && place.is_folder() && error.status() == ExitStatus::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
