@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use chrono::DateTime;
 
+use super::CREATED;
 use super::path::InnerPath;
-use super::{CREATED, TITLE};
+use crate::transfer::TITLE;
 
 /// What a file is when nothing is said of it. It is what oras says too.
 const DEFAULT_FILE: &str = "application/vnd.oci.image.layer.v1.tar";

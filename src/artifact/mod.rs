@@ -69,8 +69,6 @@ pub use input::{Annotations, InputFile, InvalidInput, Plan, Recipe};
 pub use pack::Packed;
 pub use pull::{Fetched, PulledFile, fetch};
 
-/// The annotation with the path that a layer's file or folder is unpacked to.
-const TITLE: &str = "org.opencontainers.image.title";
 /// The annotation with the time an artifact was made at.
 const CREATED: &str = "org.opencontainers.image.created";
 /// The annotation of a layer that is a folder: `true`.

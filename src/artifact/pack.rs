@@ -19,9 +19,9 @@ use super::document::{Document, EMPTY, Pointer};
 use super::input::{Plan, PlannedFile};
 use super::path::InnerPath;
 use super::tar_packer::TarPacker;
-use super::{CONTENT_DIGEST, CREATED, TITLE, UNPACK};
+use super::{CONTENT_DIGEST, CREATED, UNPACK};
 use crate::archive::{Content, blocking, file_error, quoted};
-use crate::transfer::{ByteStream, Error, PlatformFilter, Source};
+use crate::transfer::{ByteStream, Error, PlatformFilter, Source, TITLE};
 
 const PIECE: usize = 256 * 1024;
 /// What a manifest without config and type says that it is.

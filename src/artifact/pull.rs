@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::path::InnerPath;
 use super::staging::Staging;
 use super::unpack::Tree;
-use super::{CONTENT_DIGEST, TITLE, UNPACK};
+use super::{CONTENT_DIGEST, UNPACK};
 use crate::archive::{blocking, file_error, quoted, write_blob};
-use crate::transfer::{BlobProgress, Error, Reporter, Repository};
+use crate::transfer::{BlobProgress, Error, Label, Reporter, Repository, TITLE};
 
 /// A file or folder that came.
 #[derive(Clone, Debug, Serialize)]
@@ -83,7 +83,7 @@ async fn download(
     let file = staging.blobs.make_file(&descriptor.digest.to_string(), 0o666);
     let file = file.map_err(|error| file_error("writing in", output, error))?;
     let progress: Arc<dyn BlobProgress> =
-        Arc::from(reporter.blob_started(&item.path.to_string(), Some(descriptor.size)));
+        Arc::from(reporter.blob_started(Label::of(descriptor), Some(descriptor.size)));
     let counted = Arc::clone(&progress);
     let body =
         repository.get_blob(descriptor).await?.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));

@@ -9,7 +9,7 @@ use storage_layout::{Descriptor, Digest, Manifest};
 use super::Context;
 use crate::artifact::PulledFile;
 use crate::docker::Transport;
-use crate::transfer::{BlobStatus, CopiedBlob};
+use crate::transfer::{BlobStatus, CopiedBlob, Label};
 use crate::ui::{Bytes, CommandError, Format};
 
 /// An image that was moved, or needed not to be.
@@ -33,7 +33,7 @@ impl Moved {
 /// Tells of blobs that are where they were to go.
 pub(super) fn already_there<'a>(blobs: impl Iterator<Item = &'a Descriptor>, context: &Context) -> Vec<CopiedBlob> {
     let exists = |blob: &Descriptor| {
-        context.reporter.blob_exists(&blob.digest, blob.size);
+        context.reporter.blob_exists(Label::of(blob), blob.size);
         CopiedBlob { descriptor: blob.clone(), status: BlobStatus::Exists }
     };
     blobs.map(exists).collect()

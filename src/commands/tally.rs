@@ -8,7 +8,7 @@ use storage_layout::Digest;
 use tokio::sync::Notify;
 
 use super::push::Allowance;
-use crate::transfer::{BlobProgress, Reporter};
+use crate::transfer::{BlobProgress, Label, Reporter};
 
 /// Remembers which blobs travelled.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Tally {
 }
 
 impl Reporter for Tally {
-    fn blob_started(&self, label: &str, size: Option<u64>) -> Box<dyn BlobProgress> {
+    fn blob_started(&self, label: Label<'_>, size: Option<u64>) -> Box<dyn BlobProgress> {
         let shown = self.shown.blob_started(label, size);
         self.begun.blobs.fetch_add(1, Ordering::Relaxed);
         self.begun.changed.notify_waiters();
@@ -69,8 +69,8 @@ impl Reporter for Tally {
         })
     }
 
-    fn blob_exists(&self, digest: &Digest, size: u64) {
-        self.shown.blob_exists(digest, size);
+    fn blob_exists(&self, label: Label<'_>, size: u64) {
+        self.shown.blob_exists(label, size);
     }
 }
 

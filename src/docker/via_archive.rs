@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::engine::failed;
 use super::{DockerEngine, Error, LocalImage};
 use crate::archive::Spool;
-use crate::transfer::{ByteStream, Error as TransferError, Reporter};
+use crate::transfer::{ByteStream, Error as TransferError, Label, Reporter};
 
 /// How an error begins that a daemon tells of without saying that it is one.
 const TEXTS_OF_FAILURE: [&str; 2] = ["Error unpacking", "Error processing"];
@@ -102,7 +102,7 @@ impl DockerEngine {
     pub async fn save_to_spool(&self, image: &LocalImage, dir: &Path, reporter: &dyn Reporter) -> Result<Spool, Error> {
         let mut spool = Spool::create(image.archive_label(), dir).await?;
         let (archive, failure) = self.save(image);
-        let progress = reporter.blob_started("docker save", None);
+        let progress = reporter.blob_started(Label::Unknown("docker save"), None);
         let archive = archive.inspect_ok(move |piece| progress.advanced(piece.len() as u64));
         spool.fill(archive.boxed()).await.map_err(|error| failure.or(error))?;
         tracing::info!("the daemon has written the archive");
@@ -119,7 +119,7 @@ impl DockerEngine {
         let refused = |message: String| Error::Failed { attempted: attempted(), message };
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
         let (archive, size) = spool.stream()?;
-        let progress = reporter.blob_started("docker load", Some(size));
+        let progress = reporter.blob_started(Label::Unknown("docker load"), Some(size));
         // The daemon has unpacked it a while after the last byte.
         let archive = archive.inspect_ok(move |piece| progress.advanced(piece.len() as u64));
         let mut stream = self.docker.import_image_stream(options, archive, None).boxed();

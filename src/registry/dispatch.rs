@@ -16,7 +16,7 @@ use super::query::Query;
 use super::route::Route;
 use super::sessions::Sessions;
 use super::{Journal, RegistryOptions, blobs, headers, manifests, referrers, tags, uploads};
-use crate::transfer::{BlobProgress, Reporter};
+use crate::transfer::{BlobProgress, Label, Reporter};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -45,17 +45,17 @@ impl RegistryState {
 
     /// Tells the reporter that a blob begins to travel. Its digest is not known yet when Docker compresses on the way.
     pub(super) fn report_start(&self, digest: Option<&Digest>, size: Option<u64>) -> Box<dyn BlobProgress> {
-        let label = digest.map_or_else(
-            || format!("layer {}", self.nameless.fetch_add(1, Ordering::Relaxed) + 1),
-            |digest| digest.short().to_owned(),
-        );
-        self.reporter.blob_started(&label, size)
+        if let Some(digest) = digest {
+            return self.reporter.blob_started(Label::Digest(digest), size);
+        }
+        let number = self.nameless.fetch_add(1, Ordering::Relaxed) + 1;
+        self.reporter.blob_started(Label::Unknown(&format!("layer {number}")), size)
     }
 
     /// Tells the reporter of a blob that was answered for, unless it came from this client in the first place.
     pub(super) fn report_existing(&self, stat: &BlobStat) {
         if self.journal.add_existing(&stat.digest) {
-            self.reporter.blob_exists(&stat.digest, stat.size);
+            self.reporter.blob_exists(Label::Digest(&stat.digest), stat.size);
         }
     }
 

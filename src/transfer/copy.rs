@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use storage_layout::{Descriptor, Manifest};
 
 use super::referrers::{self, Attached};
-use super::{BlobProgress, BlobStatus, Error, PlatformFilter, Reporter, Source, Target};
+use super::{BlobProgress, BlobStatus, Error, Label, PlatformFilter, Reporter, Source, Target};
 
 /// Indexes in indexes in indexes: more levels than this are not followed.
 const MAX_DEPTH: usize = 8;
@@ -208,7 +208,7 @@ async fn look_for(
     });
     let found: Vec<CopiedBlob> = found.buffered(QUESTIONS).try_collect().await?;
     for CopiedBlob { descriptor, .. } in found.iter().filter(|blob| blob.status == BlobStatus::Exists) {
-        reporter.blob_exists(&descriptor.digest, descriptor.size);
+        reporter.blob_exists(Label::of(descriptor), descriptor.size);
     }
     Ok(found)
 }
@@ -244,7 +244,7 @@ async fn send_blob(
     reporter: &Arc<dyn Reporter>,
 ) -> Result<(), Error> {
     let progress: Arc<dyn BlobProgress> =
-        Arc::from(reporter.blob_started(descriptor.digest.short(), Some(descriptor.size)));
+        Arc::from(reporter.blob_started(Label::of(descriptor), Some(descriptor.size)));
     let counted = Arc::clone(&progress);
     let body = source.blob(descriptor).await.map_err(|error| incomplete(error, descriptor))?;
     let body = body.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));

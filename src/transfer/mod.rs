@@ -19,7 +19,8 @@ pub use copy::{Copied, CopiedBlob, CopyOptions, Image, MAX_CONFIG, copy_image, r
 pub use error::Error;
 pub use platform::{PlatformFilter, platform_name};
 pub use referrers::{Attached, Referrer, cosign_tags, is_digest_tag, referrers_tag};
-pub use report::{BlobProgress, BlobStatus, Reporter};
+pub(crate) use report::TITLE;
+pub use report::{BlobProgress, BlobStatus, Label, Reporter};
 pub use repository::{Repository, RepositorySource, RepositoryTarget};
 
 /// Where an image is read from.

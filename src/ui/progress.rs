@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use storage_layout::Digest;
 
 use super::{Bytes, Printer};
-use crate::transfer::{BlobProgress, Reporter};
+use crate::transfer::{BlobProgress, Label, Reporter};
 
 /// How long nothing may be said while bytes flow.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -18,6 +18,19 @@ pub fn reporter(printer: &Printer) -> Arc<dyn Reporter> {
         Some(bars) => Arc::new(Bars::new(bars.clone())),
         None if printer.is_quiet() => Arc::new(()),
         None => Arc::new(Lines::new(printer.clone())),
+    }
+}
+
+/// Returns what a blob is called when it has gone through.
+fn ended<'a>(title: Option<&'a str>, digest: &'a Digest) -> Label<'a> {
+    title.map_or(Label::Digest(digest), Label::Title)
+}
+
+/// Returns the title to call a blob by to its end.
+fn title(label: Label<'_>) -> Option<String> {
+    match label {
+        Label::Title(title) => Some(title.to_owned()),
+        Label::Digest(_) | Label::Unknown(_) => None,
     }
 }
 
@@ -71,7 +84,7 @@ impl Bars {
 }
 
 impl Reporter for Bars {
-    fn blob_started(&self, label: &str, size: Option<u64>) -> Box<dyn BlobProgress> {
+    fn blob_started(&self, label: Label<'_>, size: Option<u64>) -> Box<dyn BlobProgress> {
         let bar = size.map_or_else(ProgressBar::no_length, ProgressBar::new);
         let bar = self.bars.insert_before(&self.total, bar);
         bar.set_style(match size {
@@ -79,13 +92,13 @@ impl Reporter for Bars {
             // Docker compresses on the way, so the length is learnt last.
             None => style("{prefix:12}  {done}  {rate}"),
         });
-        bar.set_prefix(label.to_owned());
+        bar.set_prefix(label.to_string());
         self.show_total(size);
-        Box::new(Bar { own: bar, total: self.total.clone(), bars: self.bars.clone() })
+        Box::new(Bar { title: title(label), own: bar, total: self.total.clone(), bars: self.bars.clone() })
     }
 
-    fn blob_exists(&self, digest: &Digest, size: u64) {
-        say(&self.bars, &format!("{:12} {} already there", digest.short(), Bytes(size)));
+    fn blob_exists(&self, label: Label<'_>, size: u64) {
+        say(&self.bars, &format!("{label:12} {} already there", Bytes(size)));
     }
 }
 
@@ -97,6 +110,7 @@ impl Drop for Bars {
 
 #[derive(Debug)]
 struct Bar {
+    title: Option<String>,
     own: ProgressBar,
     total: ProgressBar,
     bars: MultiProgress,
@@ -111,7 +125,7 @@ impl BlobProgress for Bar {
     fn finished(&self, digest: &Digest) {
         // What is done becomes a line above the bars, so that an image of a hundred layers does not fill the screen with them.
         self.own.finish_and_clear();
-        say(&self.bars, &format!("{:12} {} done", digest.short(), Bytes(self.own.position())));
+        say(&self.bars, &format!("{:12} {} done", ended(self.title.as_deref(), digest), Bytes(self.own.position())));
     }
 }
 
@@ -148,17 +162,18 @@ impl Lines {
 }
 
 impl Reporter for Lines {
-    fn blob_started(&self, _: &str, _: Option<u64>) -> Box<dyn BlobProgress> {
-        Box::new(Line { lines: self.clone(), length: std::sync::atomic::AtomicU64::new(0) })
+    fn blob_started(&self, label: Label<'_>, _: Option<u64>) -> Box<dyn BlobProgress> {
+        Box::new(Line { title: title(label), lines: self.clone(), length: std::sync::atomic::AtomicU64::new(0) })
     }
 
-    fn blob_exists(&self, digest: &Digest, size: u64) {
-        self.say(&format!("{} {} already there", digest.short(), Bytes(size)));
+    fn blob_exists(&self, label: Label<'_>, size: u64) {
+        self.say(&format!("{label} {} already there", Bytes(size)));
     }
 }
 
 #[derive(Debug)]
 struct Line {
+    title: Option<String>,
     lines: Lines,
     length: std::sync::atomic::AtomicU64,
 }
@@ -181,6 +196,6 @@ impl BlobProgress for Line {
 
     fn finished(&self, digest: &Digest) {
         let length = self.length.load(std::sync::atomic::Ordering::Relaxed);
-        self.lines.say(&format!("{} {} done", digest.short(), Bytes(length)));
+        self.lines.say(&format!("{} {} done", ended(self.title.as_deref(), digest), Bytes(length)));
     }
 }

@@ -16,7 +16,7 @@ use storage_layout::{Algorithm, Descriptor, Digest, Manifest, Store, StoreOption
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::transfer::{CopyOptions, Error, Reporter, Repository, RepositoryTarget, copy_image};
+use crate::transfer::{CopyOptions, Error, Reporter, Repository, RepositoryTarget, TITLE, copy_image};
 
 fn repository() -> Arc<dyn Repository> {
     let store = Store::new(Arc::new(InMemory::new()), StoreOptions::default());

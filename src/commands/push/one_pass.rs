@@ -12,7 +12,9 @@ use tokio::task::{JoinError, JoinSet};
 use super::known::KnownLayers;
 use crate::archive::{Compressor, DockerStream, ImageConfig, LayerBlob};
 use crate::docker::LocalImage;
-use crate::transfer::{BlobProgress, BlobStatus, ByteStream, Copied, CopiedBlob, Error, Reporter, Repository as _};
+use crate::transfer::{
+    BlobProgress, BlobStatus, ByteStream, Copied, CopiedBlob, Error, Label, Reporter, Repository as _,
+};
 
 /// A push under way.
 #[derive(Debug)]
@@ -62,7 +64,7 @@ impl OnePass<'_> {
         let blobs = root.blobs().filter(|blob| seen.insert(blob.digest.clone())).map(|blob| {
             let status = statuses.get(&blob.digest).copied().unwrap_or(BlobStatus::Exists);
             if status == BlobStatus::Exists {
-                self.reporter.blob_exists(&blob.digest, blob.size);
+                self.reporter.blob_exists(Label::Digest(&blob.digest), blob.size);
             }
             CopiedBlob { descriptor: blob.clone(), status }
         });
@@ -88,7 +90,8 @@ impl OnePass<'_> {
                 tracing::debug!(digest = %blob.digest, size = layer.size, "a layer that the bucket has is read past");
                 continue;
             }
-            let progress = self.reporter.blob_started(layer.probably.as_ref().map_or("layer", Digest::short), None);
+            let label = layer.probably.as_ref().map_or(Label::Unknown("layer"), Label::Digest);
+            let progress = self.reporter.blob_started(label, None);
             let (diff_id, upload) = self.compress(&mut stream, &*progress).await?;
             let format = self.compressor.compression().format();
             let blob = LayerBlob { digest: upload.digest(), size: upload.offset(), format };
@@ -140,7 +143,7 @@ impl OnePass<'_> {
         if self.repository.has_blob(descriptor).await? {
             return Ok(BlobStatus::Exists);
         }
-        let progress = self.reporter.blob_started(descriptor.digest.short(), Some(descriptor.size));
+        let progress = self.reporter.blob_started(Label::of(descriptor), Some(descriptor.size));
         let body = futures::stream::iter([Ok(bytes.clone())]);
         self.repository.put_blob(&descriptor.digest, Some(descriptor.size), body).await?;
         progress.advanced(descriptor.size);

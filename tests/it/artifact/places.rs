@@ -16,12 +16,18 @@ fn whole_life(folder: &Path, run: Runner<'_>) -> String {
     make_tree(folder);
     let pushed = run(&format!("push PLACE:v1 tree single.txt:text/plain --artifact-type acme/rocket {CREATED}"));
     let digest = pushed.digest().to_owned();
+    // People know a file by its name.
+    for line in ["tree ", "single.txt 8 B done"] {
+        assert!(pushed.stderr.lines().any(|said| said.starts_with(line)), "{line}: {pushed:#?}");
+    }
     let again =
         run(&format!("--format json push PLACE:v1 tree single.txt:text/plain --artifact-type acme/rocket {CREATED}"));
     let again: serde_json::Value = serde_json::from_str(again.line()).expect("it is JSON");
     assert_eq!((again["digest"].as_str(), again["bytesSent"].as_u64()), (Some(digest.as_str()), Some(0)));
 
-    assert_eq!(run("pull PLACE:v1 -o out").digest(), digest);
+    let pulled = run("pull PLACE:v1 -o out");
+    assert_eq!(pulled.digest(), digest);
+    assert!(pulled.stderr.contains("single.txt 8 B done\n"), "{pulled:#?}");
     let output = folder.join("out");
     let original = contents(folder);
     for (path, what) in contents(&output) {
