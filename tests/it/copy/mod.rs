@@ -1,5 +1,6 @@
 //! Copies between all places, and what lists and inspects them.
 
+mod all_tags;
 mod lists;
 mod loss;
 mod matrix;
