@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -21,6 +23,8 @@ use super::upload::Upload;
 use super::{Error, Kind, RemoteRegistry};
 use crate::transfer;
 
+/// How long is waited, at the end, for a registry to hear of what does not come any more.
+const LAST_WORD: Duration = Duration::from_secs(3);
 /// All that we read as a manifest.
 const MANIFESTS: HeaderValue = HeaderValue::from_static(
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -39,13 +43,22 @@ pub struct RemoteRepository {
     mount_from: Option<RepositoryName>,
     /// Uploads that a registry began where it could not mount, by digest.
     begun: Arc<Mutex<HashMap<Digest, Url>>>,
+    /// Uploads that were given up without a word to the registry.
+    abandoned: Arc<Mutex<Vec<Url>>>,
     /// Held while an index of referrers is changed.
     pub(super) changing_referrers: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl RemoteRepository {
     pub(super) fn new(registry: RemoteRegistry, name: RepositoryName) -> Self {
-        Self { registry, name, mount_from: None, begun: Arc::default(), changing_referrers: Arc::default() }
+        Self {
+            registry,
+            name,
+            mount_from: None,
+            begun: Arc::default(),
+            abandoned: Arc::default(),
+            changing_referrers: Arc::default(),
+        }
     }
 
     /// Returns the registry.
@@ -82,6 +95,20 @@ impl RemoteRepository {
     /// Returns the upload that was begun for a blob, if one was, and forgets it.
     pub(super) fn take_begun(&self, digest: &Digest) -> Option<Url> {
         self.begun.lock().expect("nothing panics while holding it").remove(digest)
+    }
+
+    /// Leaves an upload to [`transfer::Repository::settle`].
+    pub(super) fn abandon(&self, upload: Url) {
+        self.abandoned.lock().expect("nothing panics while holding it").push(upload);
+    }
+
+    /// Says that a blob does not come any more. A registry that does not hear it gives the upload up by itself.
+    pub(super) async fn cancel(&self, upload: &Url) {
+        let attempted = format!("giving up an upload to {self}");
+        let call = Call::at(Method::DELETE, upload.clone(), self.scope(Action::Push), &attempted);
+        if let Err(failure) = self.registry.once(&call).await {
+            tracing::debug!(error = %failure.error, "the upload could not be cancelled");
+        }
     }
 
     pub(super) async fn read_manifest(&self, reference: &Reference) -> Result<Manifest, Error> {
@@ -242,6 +269,16 @@ impl transfer::Repository for RemoteRepository {
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, transfer::Error> {
         Ok(self.list_referrers(subject).await?)
+    }
+
+    async fn settle(&self) {
+        let begun = std::mem::take(&mut *self.begun.lock().expect("nothing panics while holding it"));
+        let abandoned = std::mem::take(&mut *self.abandoned.lock().expect("nothing panics while holding it"));
+        let uploads: Vec<Url> = begun.into_values().chain(abandoned).collect();
+        let cancelled = join_all(uploads.iter().map(|upload| self.cancel(upload)));
+        if tokio::time::timeout(LAST_WORD, cancelled).await.is_err() {
+            tracing::debug!("the registry does not answer, and keeps uploads until it gives them up by itself");
+        }
     }
 }
 

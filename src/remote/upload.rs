@@ -49,12 +49,35 @@ pub(super) struct Upload<'a> {
     attempted: String,
 }
 
-/// Where a registry waits for a blob.
+/// Where a registry waits for a blob. One that is dropped before its end is cancelled later.
 #[derive(Debug)]
-struct Session {
+struct Session<'a> {
+    repository: &'a RemoteRepository,
     url: Url,
     /// How large its pieces are to be, in bytes.
     piece: usize,
+    has_ended: bool,
+}
+
+impl Session<'_> {
+    /// Says that the blob does not come any more.
+    async fn cancel(mut self) {
+        self.repository.cancel(&self.url).await;
+        self.has_ended = true;
+    }
+
+    /// The blob has arrived.
+    fn end(mut self) {
+        self.has_ended = true;
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.repository.abandon(self.url.clone());
+        }
+    }
 }
 
 /// A blob that did not arrive.
@@ -108,11 +131,11 @@ impl<'a> Upload<'a> {
         while !self.registry().sends_pieces() {
             let session = self.begin().await?;
             let call = self.call(Method::PUT, self.closing(&session.url)).body(bytes.clone());
-            let Err(failure) = self.registry().once(&call).await else { return Ok(()) };
-            if failure.again != Again::No && self.is_there().await {
+            let Err(failure) = self.known(self.registry().once(&call).await).await else {
+                session.end();
                 return Ok(());
-            }
-            self.cancel(&session).await;
+            };
+            session.cancel().await;
             if is_too_large(&failure.error) {
                 self.registry().send_pieces();
             } else if !retry.wait(failure.again).await {
@@ -132,16 +155,13 @@ impl<'a> Upload<'a> {
         let body = reqwest::Body::wrap_stream(body);
         let sent = self.registry().send_stream(Method::PUT, &url, headers, body, &self.scope, &self.attempted);
         let http = self.registry().http();
-        let failure = match source.unless_idle(http.options().timeouts.idle * PATIENCE, sent).await {
-            Some(Ok(_)) => return Ok(()),
-            Some(Err(failure)) => failure,
-            None => Failure { error: http.silent(&self.attempted, &url), again: Again::Yes },
-        };
-        // The answer may be what was lost.
-        if failure.again != Again::No && self.is_there().await {
+        let sent = source.unless_idle(http.options().timeouts.idle * PATIENCE, sent).await;
+        let silent = || Err(Failure { error: http.silent(&self.attempted, &url), again: Again::Yes });
+        let Err(failure) = self.known(sent.unwrap_or_else(silent)).await else {
+            session.end();
             return Ok(());
-        }
-        self.cancel(&session).await;
+        };
+        session.cancel().await;
         if is_too_large(&failure.error) {
             self.registry().send_pieces();
             return Err(Unsent::Again(failure.error));
@@ -156,14 +176,17 @@ impl<'a> Upload<'a> {
     /// Sends a blob in pieces.
     async fn send_pieces(&self, body: ByteStream) -> Result<(), Unsent> {
         let mut session = self.begin().await?;
-        let sent = self.continue_pieces(&mut session, body).await;
-        if sent.is_err() {
-            self.cancel(&session).await;
+        match self.continue_pieces(&mut session, body).await {
+            Ok(()) => session.end(),
+            Err(error) => {
+                session.cancel().await;
+                return Err(error);
+            }
         }
-        sent
+        Ok(())
     }
 
-    async fn continue_pieces(&self, session: &mut Session, mut body: ByteStream) -> Result<(), Unsent> {
+    async fn continue_pieces(&self, session: &mut Session<'_>, mut body: ByteStream) -> Result<(), Unsent> {
         let (mut position, mut held, mut ended) = (0, BytesMut::new(), false);
         while !ended {
             match body.try_next().await.map_err(|error| self.stopped(&error))? {
@@ -179,10 +202,7 @@ impl<'a> Upload<'a> {
         let mut retry = self.repository.new_retry();
         loop {
             let call = self.call(Method::PUT, self.closing(&session.url));
-            let Err(failure) = self.registry().once(&call).await else { return Ok(()) };
-            if failure.again != Again::No && self.is_there().await {
-                return Ok(());
-            }
+            let Err(failure) = self.known(self.registry().once(&call).await).await else { return Ok(()) };
             if !retry.wait(failure.again).await {
                 return Err(failure.error.into());
             }
@@ -190,7 +210,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Sends bytes that begin at `start` of the blob, and returns where the next ones begin.
-    async fn send_piece(&self, session: &mut Session, mut bytes: Bytes, mut start: u64) -> Result<u64, Unsent> {
+    async fn send_piece(&self, session: &mut Session<'_>, mut bytes: Bytes, mut start: u64) -> Result<u64, Unsent> {
         let mut retry = self.repository.new_retry();
         while !bytes.is_empty() {
             let part = bytes.slice(..bytes.len().min(session.piece));
@@ -228,16 +248,17 @@ impl<'a> Upload<'a> {
     }
 
     /// Asks how much of a blob has arrived, in bytes.
-    async fn ask(&self, session: &mut Session) -> Result<u64, Error> {
+    async fn ask(&self, session: &mut Session<'_>) -> Result<u64, Error> {
         let answer = self.registry().call(self.call(Method::GET, session.url.clone())).await?;
         self.follow(session, &answer)?;
         Ok(arrived(&answer).unwrap_or(0))
     }
 
     /// Has a registry wait for the blob.
-    async fn begin(&self) -> Result<Session, Error> {
+    async fn begin(&self) -> Result<Session<'a>, Error> {
+        let session = |url, piece| Session { repository: self.repository, url, piece, has_ended: false };
         if let Some(url) = self.repository.take_begun(&self.descriptor.digest) {
-            return Ok(Session { url, piece: PIECE });
+            return Ok(session(url, PIECE));
         }
         let path = self.repository.path("blobs/uploads/");
         let call = Call::new(Method::POST, path, self.scope.clone(), &self.attempted);
@@ -245,11 +266,11 @@ impl<'a> Upload<'a> {
         let url = self.registry().http().location(&answer, &self.attempted)?;
         let least = answer.headers().get(OCI_CHUNK_MIN_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let piece = least.unwrap_or(0).clamp(PIECE, LARGEST_PIECE);
-        Ok(Session { url, piece })
+        Ok(session(url, piece))
     }
 
     /// Takes over where the registry wants what comes next.
-    fn follow(&self, session: &mut Session, answer: &Response) -> Result<(), Error> {
+    fn follow(&self, session: &mut Session<'_>, answer: &Response) -> Result<(), Error> {
         if answer.headers().contains_key(LOCATION) {
             session.url = self.registry().http().location(answer, &self.attempted)?;
         }
@@ -267,16 +288,13 @@ impl<'a> Upload<'a> {
         url
     }
 
-    /// Tells whether the blob has arrived though nobody said so.
-    async fn is_there(&self) -> bool {
-        self.repository.has_whole_blob(self.descriptor).await.unwrap_or(false)
-    }
-
-    /// Says that the blob does not come any more. A registry that does not hear it gives the upload up by itself.
-    async fn cancel(&self, session: &Session) {
-        if let Err(failure) = self.registry().once(&self.call(Method::DELETE, session.url.clone())).await {
-            tracing::debug!(error = %failure.error, "the upload could not be cancelled");
+    /// Returns what became of the last request of an upload. Its answer may be what was lost: then the blob is there.
+    async fn known(&self, sent: Result<Response, Failure>) -> Result<(), Failure> {
+        let Err(failure) = sent else { return Ok(()) };
+        if failure.again != Again::No && self.repository.has_whole_blob(self.descriptor).await.unwrap_or(false) {
+            return Ok(());
         }
+        Err(failure)
     }
 
     /// What stopped the bytes is told by their source.

@@ -29,7 +29,8 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
     let begun = Instant::now();
     let Request { place, plan, platform } = request;
     let attempted = format!("cannot attach to {place}");
-    let copied = context.unless_stopped(format!("attaching to {place}"), async {
+    let doing = || format!("attaching to {place}");
+    let prepared = context.unless_stopped(doing(), async {
         let because = |error| CommandError::because(attempted.clone(), error);
         let repository = context.repository(&place, Intent::Write).await?;
         let root = repository.get_manifest(&place.reference()).await.map_err(because)?;
@@ -41,11 +42,10 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
             _ => root.descriptor(),
         };
         let packed = plan.pack(Some(subject), &context.settings.spool_dir).await.map_err(because)?;
-        let copied = super::send(&packed, &repository, None, &attempted, context).await;
-        repository.settle().await;
-        copied
+        Ok((packed, repository))
     });
-    let copied = copied.await?;
+    let (packed, repository) = prepared.await?;
+    let copied = super::send(&packed, &repository, None, doing(), &attempted, context).await?;
     let named = place.with_reference(None).to_string();
     Outcome::new(named, &copied.root, Transport::Registry, &copied.blobs, begun).tell("attached", None, context)
 }

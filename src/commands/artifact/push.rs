@@ -30,16 +30,15 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
     let tag = place.tag_or_latest();
     let named = place.with_reference(Some(&tag.clone().into())).to_string();
     let attempted = format!("cannot push to {named}");
-    let copied = context.unless_stopped(format!("pushing to {named}"), async {
+    let doing = || format!("pushing to {named}");
+    let prepared = context.unless_stopped(doing(), async {
         // What cannot be read is told of before anything is sent.
         let spool_dir = &context.settings.spool_dir;
         let packed = if as_image { plan.pack_image(spool_dir).await } else { plan.pack(None, spool_dir).await };
         let packed = packed.map_err(|error| CommandError::because(attempted.clone(), error))?;
-        let repository = context.repository(&place, Intent::Write).await?;
-        let copied = super::send(&packed, &repository, Some(tag), &attempted, context).await;
-        repository.settle().await;
-        copied
+        Ok((packed, context.repository(&place, Intent::Write).await?))
     });
-    let copied = copied.await?;
+    let (packed, repository) = prepared.await?;
+    let copied = super::send(&packed, &repository, Some(tag), doing(), &attempted, context).await?;
     Outcome::new(named, &copied.root, Transport::Registry, &copied.blobs, begun).tell("pushed", None, context)
 }
