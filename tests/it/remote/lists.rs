@@ -5,6 +5,7 @@ use oci_store::transfer::Repository;
 use storage_layout::{Algorithm, Manifest};
 
 use super::{kind, options, registry, remote_error, repository};
+use crate::support::run::{oci_store, run};
 use crate::support::server::{Server, answer, json};
 
 const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}"#;
@@ -41,6 +42,21 @@ async fn pages_that_go_round_in_a_circle_end() {
     let error = repository(&server.address, &options()).tags().await.unwrap_err();
     assert!(error.to_string().contains("circle"), "{error}");
     assert_eq!(server.seen().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_never_end_are_not_read_for_ever() {
+    // Each page is new, and each has a tag that is new.
+    let server = Server::start(|seen, _| {
+        let number = seen.before;
+        answer(200, &[("link", &format!("<?p={number}>; rel=\"next\""))], format!(r#"{{"tags":["v{number}"]}}"#))
+    })
+    .await;
+    let ran = tokio::task::block_in_place(|| {
+        run(oci_store().args(["tags", "--plain-http", &format!("{}/team/app", server.address)]))
+    });
+    ran.failed(1, "the list has more than 10000 pages");
+    assert_eq!(server.seen().len(), 10_000);
 }
 
 #[tokio::test]
