@@ -1,12 +1,12 @@
 //! Finding the daemon, and each kind of daemon by each way to it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use storage_layout::Algorithm;
 
 use crate::support::docker::{Docker, LoadedImage};
+use crate::support::executable;
 use crate::support::image::oci_index;
 use crate::support::run::{Ran, oci_store, run};
 use crate::support::sshd::Sshd;
@@ -57,8 +57,7 @@ fn fake_ssh(folder: &Path, docker: &Docker) -> std::ffi::OsString {
         docker.host
     );
     let program = folder.join("ssh");
-    fs::write(&program, script).expect("a file can be written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    executable(&program, &script);
     let mut path = folder.as_os_str().to_owned();
     path.push(":");
     path.push(std::env::var_os("PATH").expect("there is a PATH"));

@@ -6,19 +6,33 @@ use std::fs;
 
 use crate::copy::World;
 use crate::readme::examples;
+use crate::remote::{PASSWORD, guarded};
 use crate::support::image::oci_index;
+use crate::support::run::run;
 
 /// The heading of the README's table.
 const HEADING: &str = "## Coming from ocitool, ocidist, oras, oras-py, skopeo, crane";
 
-/// Returns the command lines of the table's right column.
+/// The rows of the table that are no command lines.
+const WORDS: [(&str, &str); 3] = [
+    ("`ocidist … --anonymous`, `--username user --password pass`, `--proxy url`", "the same"),
+    ("`ocidist … --http`", "not needed"),
+    (
+        "`oras login`, `oras-py login`, `docker login` with `-u`, `-p`, `--password-stdin`",
+        "`oci-store login HOST` with the same",
+    ),
+];
+
+/// Returns the command lines of the table's right column. Nothing else may be there but what [`WORDS`] has.
 fn table() -> Vec<String> {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README is there");
     let (_, after) = readme.split_once(HEADING).expect("the README has the table");
     let (section, _) = after.split_once("\n## ").expect("another section follows");
-    let rows = section.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|')?.split_once(" | "));
-    let ours = rows.filter_map(|(_, here)| here.trim().strip_prefix("`oci-store ")?.strip_suffix('`'));
-    ours.map(str::to_owned).collect()
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    let line = |here: &str| here.strip_prefix("`oci-store ")?.strip_suffix('`').map(str::to_owned);
+    let (lines, words): (Vec<_>, Vec<_>) = rows.skip(1).partition(|(_, here)| line(here).is_some());
+    assert_eq!(words, WORDS);
+    lines.into_iter().filter_map(|(_, here)| line(here)).collect()
 }
 
 /// What is there before the first line runs.
@@ -42,15 +56,41 @@ fn every_command_of_the_readmes_table_works() {
     let lines = table();
     assert!(lines.len() > 15, "the table was not found: {lines:?}");
     for line in lines {
-        if line.starts_with("login") {
-            // This registry lets everybody in; `remote::login` has those that do not.
-            continue;
-        }
         let here = world.path().join("foo.tar").display().to_string();
         let local = line.replace("HOST", &world.registry.address).replace("docker.io", &world.registry.address);
         let ran = world.run(&local.replace("/tmp/foo.tar", &here));
         assert!(ran.code == Some(0) && !ran.stdout.is_empty(), "{line}: {ran:#?}");
     }
+}
+
+/// What [`WORDS`] says; `remote::login` has all ways to log in.
+#[test]
+fn what_the_readmes_table_says_in_words_holds() {
+    let (Some(world), Some((guarded, home))) = (populated(), guarded()) else { return };
+    let (host, closed) = (&world.registry.address, &guarded.address);
+    let run = |line: &str| {
+        let mut command = world.command();
+        run(command.env_remove("OCI_STORE_PLAIN_HTTP").env("HOME", home.path()).args(line.split(' ')))
+    };
+    let push = format!(
+        "artifact push {closed}/ocitest:0.0.1 --config ./build/config.json:application/vnd.docker.volume.v1+tar.gz \
+         ./build/foo.txt:text/plain"
+    );
+    run(&push).failed(12, "the registry answered 401");
+    run(&format!("{push} --username me --password {PASSWORD}")).line();
+    for verb in ["tags HOST/ocitest", "manifest HOST/ocitest:0.0.1", "artifact pull -o ./pulled HOST/ocitest:0.0.1"] {
+        let line = verb.replace("HOST", closed);
+        run(&format!("{line} --anonymous")).failed(12, "UNAUTHORIZED");
+        assert_eq!(run(&format!("{line} --username me --password {PASSWORD}")).code, Some(0), "{line}");
+    }
+    // Docker's registry answers what a proxy is asked for too, and so it is one.
+    let far = "registry.invalid/library/alpine";
+    assert_eq!(run(&format!("tags {far} --plain-http --proxy http://{host}")).stdout, "3.10\n");
+    run(&format!("pull {far}:3.10 --path far.tar --plain-http --proxy http://{host}")).line();
+    run(&format!("login {closed} -u me -p {PASSWORD}")).line();
+    run(&push).line();
+    run(&format!("logout {closed}")).line();
+    run(&push).failed(12, "the registry answered 401");
 }
 
 #[test]

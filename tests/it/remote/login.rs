@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::PASSWORD;
 use super::real::{Tls, htpasswd};
+use crate::support::executable;
 use crate::support::registry::Registry;
 use crate::support::run::{Ran, oci_store, run};
 
@@ -30,7 +31,7 @@ fn config(home: &Path) -> serde_json::Value {
 }
 
 /// Starts Docker's registry with passwords and returns it with a home folder.
-fn guarded() -> Option<(Registry, tempfile::TempDir)> {
+pub(crate) fn guarded() -> Option<(Registry, tempfile::TempDir)> {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let server = Registry::dockers_guarded(folder.path(), &htpasswd(folder.path()), None)?;
     Some((server, folder))
@@ -124,15 +125,11 @@ fn a_helper_keeps_what_docker_would_have_it_keep() {
     let (home, address) = (home.path(), server.address.as_str());
     let helper = home.join("docker-credential-test");
     let kept = home.join("kept");
-    fs::write(
-        &helper,
-        format!(
-            "#!/bin/sh\ncase $1 in store) cat > {0};; erase) rm {0} || {{ echo no such thing; exit 1; }};; esac\n",
-            kept.display()
-        ),
-    )
-    .unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase $1 in store) cat > {0};; erase) rm {0} || {{ echo no such thing; exit 1; }};; esac\n",
+        kept.display()
+    );
+    executable(&helper, &script);
     fs::create_dir(home.join(".docker")).unwrap();
     let before = format!(r#"{{"credHelpers":{{"{address}":"test"}},"currentContext":"default"}}"#);
     fs::write(home.join(".docker/config.json"), before).unwrap();

@@ -1,11 +1,14 @@
 //! Remote registries: real ones, and some that misbehave on purpose.
 
 mod auth;
+mod credentials;
 mod downloads;
 mod lists;
 mod login;
 mod real;
 mod uploads;
+
+pub(crate) use login::guarded;
 
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use oci_store::transfer;
 use storage_layout::{Algorithm, ByteStream, Descriptor};
 
 /// The password that nobody but the registry may see.
-const PASSWORD: &str = "canary-password";
+pub(crate) const PASSWORD: &str = "canary-password";
 
 /// Options for a server in this process: few retries, since it misbehaves on purpose.
 fn options() -> RemoteOptions {

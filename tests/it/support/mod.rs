@@ -15,6 +15,10 @@ pub(crate) mod server;
 pub(crate) mod sshd;
 pub(crate) mod tls_proxy;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 /// Returns a variable that names a service, or says that the test is skipped, or fails if the service is required.
 pub(crate) fn service(kind: &str, variable: &str) -> Option<String> {
     let found = std::env::var(variable).ok().filter(|value| !value.is_empty());
@@ -30,6 +34,12 @@ pub(crate) fn service(kind: &str, variable: &str) -> Option<String> {
 #[expect(clippy::print_stdout, reason = "the test runner shows it with --nocapture")]
 pub(crate) fn skipped(why: &str) {
     println!("skipped: {why}");
+}
+
+/// Writes a program.
+pub(crate) fn executable(file: &Path, script: &str) {
+    fs::write(file, script).expect("a file can be written");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }
 
 /// Returns a name that no other test has.

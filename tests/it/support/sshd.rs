@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::docker::Docker;
 use super::run::run;
-use super::service;
+use super::{executable, service};
 
 /// OpenSSH's server on loopback with keys of its own, ended with the test. Docker's client finds a daemon there.
 #[derive(Debug)]
@@ -98,8 +97,8 @@ fn write_configuration(at: &Path, port: u16, docker: &Docker) {
     );
     // OpenSSH's client looks into the home folder of whoever runs it, whatever HOME says.
     let ssh = format!("#!/bin/sh\nPATH=${{PATH#*:}}\nexec ssh -F '{folder}/ssh_config' \"$@\"\n");
-    for (name, content) in [("sshd_config", server), ("ssh_config", client), ("ssh", ssh)] {
+    for (name, content) in [("sshd_config", server), ("ssh_config", client)] {
         fs::write(at.join(name), content).expect("a file can be written");
     }
-    fs::set_permissions(at.join("ssh"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    executable(&at.join("ssh"), &ssh);
 }
