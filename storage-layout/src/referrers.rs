@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::key::{Key, prefix};
 use crate::link;
 use crate::manifest::Descriptor;
+use crate::media_type;
 use crate::name::{Reference, Tag};
 use crate::objects::for_each;
 use crate::store::Repository;
@@ -27,6 +28,9 @@ impl Repository {
 
     /// Returns descriptors of all manifests whose subject is `subject`, sorted by digest. `artifact_type` filters.
     ///
+    /// One that is damaged keeps none of the others back. It is listed without a type, for nobody can tell it: whoever reads it
+    /// learns that it is damaged, and not that nothing was ever attached.
+    ///
     /// # Errors
     /// The store's. A subject that does not exist has no referrers.
     pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
@@ -40,13 +44,18 @@ impl Repository {
         digests.sort();
         digests.dedup();
         let found = for_each(digests, |digest| async move {
-            match self.get_manifest(&Reference::Digest(digest)).await {
+            match self.get_manifest(&Reference::Digest(digest.clone())).await {
                 Ok(manifest) => {
                     let refers = manifest.subject().is_some_and(|found| found.digest == *subject);
                     Ok(refers.then(|| manifest.referrer_descriptor()))
                 }
                 // Deleted by a registry that does not know of the link.
                 Err(Error::ManifestUnknown { .. }) => Ok(None),
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::warn!(%error, "{digest}, which is listed as referring to {subject}, cannot be read");
+                    let size = self.store().data_size(&digest).await?.unwrap_or_default();
+                    Ok(Some(Descriptor::new(media_type::OCI_MANIFEST, digest, size)))
+                }
                 Err(error) => Err(error),
             }
         });

@@ -8,10 +8,12 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use storage_layout::test_util::{FaultyStore, Image, Write, image, index, noise, pull, push, read, send, snapshot};
+use storage_layout::test_util::{
+    FaultyStore, Image, Write, artifact, image, index, noise, pull, push, read, send, snapshot,
+};
 use storage_layout::{
-    Algorithm, Digest, Error, Key, MAX_MANIFEST_SIZE, Manifest, Reference, Repository, RepositoryName, Store,
-    StoreOptions, Tag,
+    Algorithm, Descriptor, Digest, Error, Key, MAX_MANIFEST_SIZE, Manifest, Reference, Repository, RepositoryName,
+    Store, StoreOptions, Tag,
 };
 
 const SIZE: usize = 10_000;
@@ -417,5 +419,44 @@ async fn what_a_manifest_does_not_name_rightly_is_not_taken_for_it() {
         let manifest = Manifest::parse(image.manifest.bytes().clone(), algorithm, None).expect("a manifest");
         let result = fresh(&objects, "app").get_manifest(&manifest.digest().clone().into()).await;
         assert!(result.is_err(), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_referrer_is_listed_without_a_type_and_keeps_none_back() {
+    let subject = image(1, 1, 10);
+    let objects = bucket(&subject).await;
+    let referrers: Vec<Image> = (2..5).map(|seed| artifact(seed, &subject.manifest, "application/x-sbom")).collect();
+    let store = async |image: &Image| {
+        push(&fresh(&objects, "app"), image, None, Write::DigestFirst).await.expect("the store works");
+    };
+    for referrer in &referrers {
+        store(referrer).await;
+    }
+    let list = async |kind| fresh(&objects, "app").referrers(subject.digest(), kind).await.expect("they are listed");
+    let all = list(None).await;
+    let damaged = &referrers[1];
+    let revision = Key::RevisionLink("app".parse().expect("a name"), damaged.digest().clone()).path();
+    for (path, content) in [
+        (data(damaged.digest()), flipped(damaged.manifest.bytes(), 20)),
+        (data(damaged.digest()), damaged.manifest.bytes().slice(..30)),
+        (data(damaged.digest()), Bytes::new()),
+        (revision, Bytes::from_static(b"junk")),
+    ] {
+        put(&objects, &path, content).await;
+        let listed = list(None).await;
+        let digests = |found: &[Descriptor]| found.iter().map(|one| one.digest.clone()).collect::<Vec<_>>();
+        assert_eq!(digests(&listed), digests(&all), "{path}");
+        for (found, expected) in listed.iter().zip(&all) {
+            assert!(
+                found == expected || (found.digest == *damaged.digest() && found.artifact_type.is_none()),
+                "{path}"
+            );
+        }
+        assert_eq!(list(Some("application/x-sbom")).await.len(), 2, "{path}");
+        let read = fresh(&objects, "app").get_manifest(&damaged.digest().clone().into()).await;
+        assert!(matches!(read, Err(Error::Corrupt { .. })), "{path}: {read:?}");
+        store(damaged).await;
+        assert_eq!(list(None).await, all, "{path}");
     }
 }

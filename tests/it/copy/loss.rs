@@ -72,6 +72,30 @@ fn a_copy_that_fails_leaves_the_old_image() {
 }
 
 #[test]
+fn one_damaged_referrer_hides_no_other_and_is_not_lost_in_silence() {
+    let Some(world) = World::new() else { return };
+    let (image, app) = (world.image(&[500]), "fs://bucket/app:v1");
+    world.run(&format!("copy {image} {app}")).line();
+    fs::write(world.path().join("file"), "content").unwrap();
+    let attach =
+        |kind: &str| world.run(&format!("artifact attach {app} file --artifact-type {kind}")).digest().to_owned();
+    let (whole, damaged) = (attach("acme/sbom"), attach("acme/signature"));
+    let bytes = fs::read(world.blob(&damaged)).unwrap();
+    fs::write(world.blob(&damaged), &bytes[..bytes.len() / 2]).unwrap();
+    let found = world.run(&format!("artifact discover {app}"));
+    assert_eq!(found.code, Some(0), "{found:#?}");
+    assert!(found.stdout.contains(&format!("acme/sbom {whole}")) && found.stdout.contains(&damaged), "{found:#?}");
+    assert!(found.stderr.contains(&damaged), "{found:#?}");
+    let target = format!("{}:v1", world.registry("attached"));
+    world.run(&format!("copy {app} {target}")).failed(13, "the bucket is damaged");
+    assert_eq!(world.run(&format!("manifest {target}")).code, Some(10));
+    world.run(&format!("copy {app} {target} --no-referrers")).line();
+    fs::write(world.blob(&damaged), &bytes).unwrap();
+    let copied = world.json(&format!("copy {app} {target}"));
+    assert_eq!(copied["referrers"].as_array().unwrap().len(), 2, "{copied:#}");
+}
+
+#[test]
 fn places_that_cannot_be_meant_are_refused() {
     let Some(world) = World::new() else { return };
     let digest = format!("sha256:{}", "0".repeat(64));
