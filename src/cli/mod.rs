@@ -13,6 +13,7 @@ mod registry_args;
 mod verbs;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,9 @@ Exit codes:
   3 partly done        13 integrity             130 interrupted
 
 Every option also has an environment variable, OCI_STORE_ and its name: OCI_STORE_SPOOL_DIR.";
+
+/// How long is waited at the end for what is being written to a disk.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// Container images in a bucket, with no registry running.
 #[derive(Debug, Parser)]
@@ -137,8 +141,9 @@ pub fn main() -> ExitCode {
             }
         }
     });
-    // A task that hangs in a blocking call must not keep the process.
-    runtime.shutdown_background();
+    // What is being written to a disk is written to its end, also when nobody waits for it any more: else half of it is left. A
+    // task that hangs in a blocking call must not keep the process.
+    runtime.shutdown_timeout(LAST_WRITES);
     status.into()
 }
 
