@@ -68,11 +68,6 @@ impl Context {
         StoreOptions { spool_dir: self.settings.spool_dir.clone(), memory, ..StoreOptions::default() }
     }
 
-    /// Connects to the Docker daemon.
-    pub(super) async fn docker(&self) -> Result<DockerEngine, docker::Error> {
-        DockerEngine::connect(&self.settings.daemon, &Surroundings::of_process()).await
-    }
-
     /// Finds the Docker daemon, without a word to it.
     pub(super) fn docker_unasked(&self) -> Result<DockerEngine, docker::Error> {
         DockerEngine::open(&self.settings.daemon, &Surroundings::of_process())

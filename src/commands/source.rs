@@ -29,9 +29,10 @@ impl Context {
     async fn saved(&self, name: &str) -> Result<Box<dyn Source>, CommandError> {
         let attempted = format!("cannot read {name}");
         let because = |error| CommandError::because(attempted.clone(), error);
-        let engine = self.docker().await.map_err(because)?;
-        let daemon = engine.describe().await.map_err(because)?;
-        let image = engine.image(name).await.map_err(because)?;
+        let engine = self.docker_unasked().map_err(because)?;
+        let asked = async { tokio::try_join!(engine.describe(), engine.image(name)) };
+        // Together they make a future of some 20 KiB.
+        let (daemon, image) = Box::pin(engine.while_greeting(asked)).await.flatten().map_err(because)?;
         let spool = engine.save_to_spool(&image, &self.settings.spool_dir, &()).await.map_err(because)?;
         let source = spool.source(daemon.is_containerd, None).await;
         source.map_err(|error| CommandError::because(attempted, error))

@@ -77,16 +77,6 @@ impl DockerEngine {
         }
     }
 
-    /// Finds the daemon that is meant and hears that it is there.
-    ///
-    /// # Errors
-    /// As [`DockerEngine::open`], and [`Error::Unreachable`].
-    pub async fn connect(choice: &DaemonChoice, surroundings: &Surroundings) -> Result<Self, Error> {
-        let engine = Self::open(choice, surroundings)?;
-        engine.while_greeting(async {}).await?;
-        Ok(engine)
-    }
-
     /// Hears that the daemon is there while it is asked something else.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use crate::support::fake_docker::{FakeDocker, Reply};
 use crate::support::image::{config_digest, docker_save};
 use crate::support::registry::signal;
-use crate::support::run::{Ran, oci_store, run};
+use crate::support::run::{Ran, in_folder, oci_store, run};
 
 /// Runs a command against a fake daemon, with a spool folder of its own that must be empty afterwards.
 fn with_fake(docker: &FakeDocker, bucket: &Path, verb: &str, flags: &[&str]) -> Ran {
@@ -56,11 +56,14 @@ fn what_a_daemon_saves_wrongly_is_not_pushed() {
 fn a_daemon_is_asked_everything_at_once() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("app.tar"), docker_save("app:v1", "fake", &[1000])).unwrap();
-    let archive = format!("docker-archive:{}", folder.path().join("app.tar").display());
-    run(oci_store().args(["fs", "push", "demo/app:v1", "-i", &archive, "--dir"]).arg(folder.path())).line();
-    for (verb, together, last) in [
-        ("push", &["/_ping", "/version", "/info", "/images/app:v1/json"][..], "GET /images/demo/app:v1/json"),
-        ("pull", &["/_ping", "/version", "/info"], "POST /images/load"),
+    in_folder(folder.path(), "fs push demo/app:v1 -i docker-archive:app.tar").line();
+    let with_image = ["/_ping", "/version", "/info", "/images/app:v1/json"].as_slice();
+    for (line, together, then) in [
+        ("fs push demo/app:v1", with_image, "GET /images/demo/app:v1/json"),
+        ("fs pull demo/app:v1 --transport archive", &with_image[..3], "POST /images/load"),
+        ("copy docker-daemon:app:v1 oci:layout", with_image, "GET /images/app:v1/json"),
+        ("copy docker-archive:app.tar docker-daemon:app:v1", &with_image[..3], "POST /images/load"),
+        ("doctor", &with_image[..3], "GET /info"),
     ] {
         // None is answered before all came.
         let all = Barrier::new(together.len());
@@ -70,9 +73,9 @@ fn a_daemon_is_asked_everything_at_once() {
             }
             None
         });
-        let ran = with_fake(&docker, folder.path(), verb, &["--transport", "archive"]);
+        let ran = in_folder(folder.path(), &format!("{line} -H {}", docker.host()));
         let requests = docker.requests();
-        assert!(requests.iter().any(|request| request.starts_with(last)), "{requests:?} {ran:#?}");
+        assert!(requests.iter().any(|request| request.starts_with(then)), "{line}: {requests:?} {ran:#?}");
     }
 }
 

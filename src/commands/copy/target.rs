@@ -140,8 +140,8 @@ impl Daemon {
     async fn open(name: &str, context: &Context) -> Result<Self, CommandError> {
         let attempted = format!("cannot write {name} to the Docker daemon");
         let because = |error| CommandError::because(attempted.clone(), error);
-        let engine = context.docker().await.map_err(because)?;
-        let platform = engine.describe().await.map_err(because)?.own_platform();
+        let engine = context.docker_unasked().map_err(because)?;
+        let platform = engine.while_greeting(engine.describe()).await.flatten().map_err(because)?.own_platform();
         let label = format!("the archive of {name} for the Docker daemon");
         let spool = Spool::create(label, &context.settings.spool_dir).await;
         Ok(Self {

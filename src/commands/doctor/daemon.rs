@@ -7,18 +7,15 @@ use crate::ui::CommandError;
 
 /// Examines the daemon that the flags and the environment point to.
 pub(super) async fn examine(context: &Context) -> Vec<Finding> {
-    let engine = match context.docker().await {
+    let failed = |message, error| vec![Finding::failed("docker", &CommandError::because(message, error))];
+    let engine = match context.docker_unasked() {
         Ok(engine) => engine,
-        Err(error) => return vec![Finding::failed("docker", &CommandError::because("no daemon", error))],
+        Err(error) => return failed("no daemon", error),
     };
-    let daemon = match engine.describe().await {
-        Ok(daemon) => daemon,
-        Err(error) => {
-            return vec![Finding::failed(
-                "docker",
-                &CommandError::because("the daemon does not say what it is", error),
-            )];
-        }
+    let daemon = match engine.while_greeting(engine.describe()).await {
+        Ok(Ok(daemon)) => daemon,
+        Ok(Err(error)) => return failed("the daemon does not say what it is", error),
+        Err(error) => return failed("no daemon", error),
     };
     let transport = match Route::foretell(&engine, &daemon, context).await {
         Ok(foretold) => Finding::ok("transport", foretold),
