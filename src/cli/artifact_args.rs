@@ -12,7 +12,7 @@ use super::registry_args::RegistryArgs;
 use crate::artifact::{Annotations, InputFile, Plan, Recipe};
 use crate::commands::artifact::{attach, discover, pull, push};
 use crate::transfer::PlatformFilter;
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// What `artifact` takes.
 #[derive(Debug, Args)]
@@ -72,17 +72,17 @@ impl FileArgs {
             Some(file) => {
                 let attempted = format!("cannot read the annotations in {}", file.display());
                 let bytes = std::fs::read(&file).map_err(|error| CommandError::because(attempted.clone(), error))?;
-                Annotations::from_json(&bytes).map_err(|error| usage(format!("{attempted}: {error}")))?
+                Annotations::from_json(&bytes).map_err(|error| CommandError::usage(format!("{attempted}: {error}")))?
             }
             None => Annotations::default(),
         };
         let given = self.annotation.len();
         annotations.manifest.extend(self.annotation.into_iter().collect::<BTreeMap<_, _>>());
         if given > annotations.manifest.len() {
-            return Err(usage("an annotation is given twice"));
+            return Err(CommandError::usage("an annotation is given twice"));
         }
         let recipe = Recipe { files: self.files, config, artifact_type, annotations };
-        recipe.check().map_err(|error| usage(error.to_string()))
+        recipe.check().map_err(CommandError::usage)
     }
 }
 
@@ -162,7 +162,7 @@ impl ArtifactPushArgs {
         let env = given.env;
         let place = given.with(self.registry).named_repository(&self.place)?;
         if place.digest().is_some() {
-            return Err(usage(format!("cannot push to {place}: it names a digest"))
+            return Err(CommandError::usage(format!("cannot push to {place}: it names a digest"))
                 .hint("push to a tag; the digest is printed when it is done"));
         }
         let plan = self.files.plan(artifact_type(self.artifact_type, env), env)?;
@@ -186,13 +186,14 @@ impl ArtifactAttachArgs {
         let env = given.env;
         let place = given.with(self.registry).named_repository(&self.place)?;
         let Some(artifact_type) = artifact_type(self.artifact_type, env) else {
-            return Err(
-                usage("what is attached needs a type").hint("say what it is: --artifact-type application/spdx+json")
-            );
+            return Err(CommandError::usage("what is attached needs a type")
+                .hint("say what it is: --artifact-type application/spdx+json"));
         };
         let plan = self.files.plan(Some(artifact_type), env)?;
         if plan.is_empty() {
-            return Err(usage("there is nothing to attach").hint("name files, or give it an --annotation"));
+            return Err(
+                CommandError::usage("there is nothing to attach").hint("name files, or give it an --annotation")
+            );
         }
         Ok(attach::Request { place, plan, platform: env.parsed(self.platform, "OCI_STORE_PLATFORM")? })
     }
@@ -216,8 +217,4 @@ fn annotation(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("an annotation is key=value".to_owned()),
     }
-}
-
-fn usage(message: impl Into<String>) -> CommandError {
-    CommandError::new(ExitStatus::Usage, message)
 }

@@ -10,7 +10,7 @@ use crate::backend::{
     AzureConfig, BackendConfig, CredentialType, FsConfig, GcsConfig, Options, S3Config, Scheme, Secret,
 };
 use crate::commands::Context;
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// No flags: the backend's were given with its name.
 #[derive(Debug, Clone, Copy, Args)]
@@ -263,10 +263,7 @@ impl S3OnlyArgs {
             _ if self.path_style => Some(true),
             _ if self.virtual_hosted => Some(false),
             (true, true) => {
-                return Err(CommandError::new(
-                    ExitStatus::Usage,
-                    "OCI_STORE_PATH_STYLE and OCI_STORE_VIRTUAL_HOSTED are both set",
-                ));
+                return Err(CommandError::usage("OCI_STORE_PATH_STYLE and OCI_STORE_VIRTUAL_HOSTED are both set"));
             }
             (true, false) => Some(true),
             (false, true) => Some(false),
@@ -288,7 +285,7 @@ impl S3OnlyArgs {
                 None => false,
                 Some("requester") => true,
                 Some(other) => {
-                    return Err(CommandError::new(ExitStatus::Usage, format!("OCI_STORE_REQUEST_PAYER is {other:?}"))
+                    return Err(CommandError::usage(format!("OCI_STORE_REQUEST_PAYER is {other:?}"))
                         .hint("use requester, or unset it"));
                 }
             },

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// The environment, as it was when the process began. An empty variable counts as absent.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +38,7 @@ impl Env {
             _ if flag => Ok(true),
             None | Some("0" | "false" | "no") => Ok(false),
             Some("1" | "true" | "yes") => Ok(true),
-            Some(other) => Err(CommandError::new(ExitStatus::Usage, format!("{name} is {other:?}")).hint("use 1 or 0")),
+            Some(other) => Err(CommandError::usage(format!("{name} is {other:?}")).hint("use 1 or 0")),
         }
     }
 
@@ -53,7 +53,7 @@ impl Env {
             (None, None) => Ok(None),
             (None, Some(text)) => match text.parse() {
                 Ok(value) => Ok(Some(value)),
-                Err(error) => Err(CommandError::new(ExitStatus::Usage, format!("{name} is {text:?}: {error}"))),
+                Err(error) => Err(CommandError::usage(format!("{name} is {text:?}: {error}"))),
             },
         }
     }

@@ -74,9 +74,8 @@ impl GlobalArgs {
     pub(super) fn resolve(self, env: &Env) -> Result<Global, CommandError> {
         let format = match (self.format, env.first(&["OCI_STORE_FORMAT"])) {
             (Some(format), _) => format,
-            (None, Some(text)) => clap::ValueEnum::from_str(&text, true).map_err(|error| {
-                CommandError::new(crate::ui::ExitStatus::Usage, format!("OCI_STORE_FORMAT is {text:?}: {error}"))
-            })?,
+            (None, Some(text)) => clap::ValueEnum::from_str(&text, true)
+                .map_err(|error| CommandError::usage(format!("OCI_STORE_FORMAT is {text:?}: {error}")))?,
             (None, None) => Format::default(),
         };
         let verbose = env.parsed((self.verbose > 0).then_some(self.verbose), "OCI_STORE_VERBOSE")?.unwrap_or_default();

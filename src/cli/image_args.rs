@@ -248,7 +248,7 @@ impl ManifestArgs {
         match self.command.unwrap_or(ManifestCommand::Get(self.get)) {
             ManifestCommand::Get(get) => {
                 let place = get.place.ok_or_else(|| {
-                    CommandError::new(ExitStatus::Usage, "manifest is told no image")
+                    CommandError::usage("manifest is told no image")
                         .hint("write manifest HOST/NAME:TAG, or manifest get, put or delete")
                 })?;
                 let place = given.with(get.registry).image(&place)?;
@@ -287,6 +287,6 @@ fn whole(place: RepositoryPlace) -> Result<RepositoryPlace, CommandError> {
         return Ok(place);
     }
     let repository = place.with_reference(None);
-    Err(CommandError::new(ExitStatus::Usage, format!("{place} names one image, and a whole repository is listed"))
+    Err(CommandError::usage(format!("{place} names one image, and a whole repository is listed"))
         .hint(format!("write {repository}")))
 }

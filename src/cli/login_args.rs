@@ -9,7 +9,7 @@ use super::env_vars::Env;
 use super::registry_args::{RegistryArgs, credential_files};
 use crate::commands::{Context, login, logout};
 use crate::remote::RegistryName;
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// What `login` takes.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ impl LoginArgs {
     /// Reads what is not on the command line from the terminal.
     pub(super) fn request(mut self, env: &Env, context: &Context) -> Result<login::Request, CommandError> {
         if self.registry_args.anonymous {
-            return Err(CommandError::new(ExitStatus::Usage, "nobody logs in with --anonymous"));
+            return Err(CommandError::usage("nobody logs in with --anonymous"));
         }
         self.registry_args.insecure |= self.k;
         let registry = self.registry;
@@ -62,7 +62,7 @@ impl LogoutArgs {
 
 fn config_file(env: &Env) -> Result<PathBuf, CommandError> {
     credential_files(env).docker.ok_or_else(|| {
-        CommandError::new(ExitStatus::Usage, "there is no folder for Docker's configuration")
+        CommandError::usage("there is no folder for Docker's configuration")
             .hint("set HOME, or name the folder in DOCKER_CONFIG")
     })
 }
@@ -70,7 +70,7 @@ fn config_file(env: &Env) -> Result<PathBuf, CommandError> {
 fn ask_username(registry: &RegistryName, context: &Context) -> Result<String, CommandError> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
-        return Err(CommandError::new(ExitStatus::Usage, format!("cannot log in to {registry} without a user name"))
+        return Err(CommandError::usage(format!("cannot log in to {registry} without a user name"))
             .hint("give it with --username"));
     }
     context.printer.prompt(&format!("Username for {registry}: "));
@@ -78,14 +78,14 @@ fn ask_username(registry: &RegistryName, context: &Context) -> Result<String, Co
     stdin.read_line(&mut line).map_err(|error| CommandError::because("cannot read the user name", error))?;
     let username = line.trim_end_matches(['\r', '\n']);
     if username.is_empty() {
-        return Err(CommandError::new(ExitStatus::Usage, "the user name is empty"));
+        return Err(CommandError::usage("the user name is empty"));
     }
     Ok(username.to_owned())
 }
 
 fn ask_password(registry: &RegistryName) -> Result<String, CommandError> {
     if !io::stdin().is_terminal() {
-        return Err(CommandError::new(ExitStatus::Usage, format!("cannot log in to {registry} without a password"))
+        return Err(CommandError::usage(format!("cannot log in to {registry} without a password"))
             .hint("give it with --password-stdin"));
     }
     let password = rpassword::prompt_password("Password: ").map_err(|error| match error.kind() {
@@ -93,7 +93,7 @@ fn ask_password(registry: &RegistryName) -> Result<String, CommandError> {
         _ => CommandError::because("cannot read the password", error),
     })?;
     if password.is_empty() {
-        return Err(CommandError::new(ExitStatus::Usage, "the password is empty"));
+        return Err(CommandError::usage("the password is empty"));
     }
     Ok(password)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command};
 use clap_mangen::Man;
 
-use crate::ui::{CommandError, ExitStatus, Printer};
+use crate::ui::{CommandError, Printer};
 
 /// Which pages, and where to.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ fn find<'a>(top: &'a Command, verb: &[String]) -> Result<&'a Command, CommandErr
             let of = command.get_bin_name().unwrap_or(command.get_name());
             let known: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
             let hint = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-            CommandError::new(ExitStatus::Usage, format!("there is no verb {name:?} of {of}")).hint(hint)
+            CommandError::usage(format!("there is no verb {name:?} of {of}")).hint(hint)
         })
     })
 }

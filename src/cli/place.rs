@@ -9,7 +9,7 @@ use crate::archive::ArchivePlace;
 use crate::backend::{BackendConfig, BucketRef, Scheme, check_bucket, is_url, parse_url};
 use crate::commands::{Context, ImagePlace, Place, RepositoryPlace, ls};
 use crate::remote::{Login, RemoteOptions};
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// What says that a registry is meant.
 const REGISTRY: &str = "docker://";
@@ -18,16 +18,12 @@ const DAEMON: &str = "docker-daemon:";
 /// What to write where a bucket may be meant and is not named.
 const WRITE_A_BUCKET: &str = "an image in a bucket is s3://BUCKET/NAME:TAG, gs://…, az://… or fs://…";
 
-fn usage(message: impl std::fmt::Display) -> CommandError {
-    CommandError::new(ExitStatus::Usage, message.to_string())
-}
-
 /// Reads `BUCKET/NAME[:TAG][@DIGEST]` where the backend is known, and `SCHEME://…` always.
 pub(super) fn bucket_ref(text: &str, named: Option<Scheme>) -> Result<(Scheme, BucketRef), CommandError> {
     match named {
-        Some(scheme) if !text.contains("://") => Ok((scheme, text.parse().map_err(usage)?)),
+        Some(scheme) if !text.contains("://") => Ok((scheme, text.parse().map_err(CommandError::usage)?)),
         _ => {
-            let (scheme, place) = parse_url(text).map_err(usage)?;
+            let (scheme, place) = parse_url(text).map_err(CommandError::usage)?;
             agree(text, scheme, named)?;
             Ok((scheme, place))
         }
@@ -40,21 +36,21 @@ pub(super) fn bucket(text: &str, named: Option<Scheme>) -> Result<(Scheme, Strin
     let (scheme, bucket) = match (text.split_once("://"), named) {
         (Some((scheme, bucket)), _) => match Scheme::named(scheme) {
             Some(scheme) => (scheme, bucket),
-            None => return Err(usage(format!("{text:?} has an unknown scheme: {WRITE}"))),
+            None => return Err(CommandError::usage(format!("{text:?} has an unknown scheme: {WRITE}"))),
         },
         (None, Some(scheme)) => (scheme, text),
-        (None, None) => return Err(usage(format!("{text:?} has no scheme: {WRITE}"))),
+        (None, None) => return Err(CommandError::usage(format!("{text:?} has no scheme: {WRITE}"))),
     };
     agree(text, scheme, named)?;
     let bucket = bucket.strip_suffix('/').unwrap_or(bucket);
-    check_bucket(bucket).map_err(usage)?;
+    check_bucket(bucket).map_err(CommandError::usage)?;
     Ok((scheme, bucket.to_owned()))
 }
 
 fn agree(text: &str, scheme: Scheme, named: Option<Scheme>) -> Result<(), CommandError> {
     match named {
         Some(named) if named != scheme => {
-            Err(usage(format!("{text:?} is of {scheme}, and the command is for {named}")))
+            Err(CommandError::usage(format!("{text:?} is of {scheme}, and the command is for {named}")))
         }
         _ => Ok(()),
     }
@@ -81,7 +77,7 @@ impl<'a> Surroundings<'a> {
     pub(super) fn repository(&self, text: &str) -> Result<RepositoryPlace, CommandError> {
         let named = self.backend.scheme();
         if is_of_registry(text, named) {
-            let reference = text.parse().map_err(|error| usage(error).hint(WRITE_A_BUCKET))?;
+            let reference = text.parse().map_err(|error| CommandError::usage(error).hint(WRITE_A_BUCKET))?;
             return Ok(RepositoryPlace::Registry { reference, options: self.options()? });
         }
         let (scheme, place) = bucket_ref(text, named)?;
@@ -108,7 +104,8 @@ impl<'a> Surroundings<'a> {
     pub(super) fn both(&self, source: &str, target: &str, all_tags: bool) -> Result<(Place, Place), CommandError> {
         let place = |text: &str| {
             if self.backend.scheme().is_none() && !text.contains("://") && !is_local(text) {
-                return Err(usage(format!("{text:?} may be an image of the Docker daemon or of a registry"))
+                let message = format!("{text:?} may be an image of the Docker daemon or of a registry");
+                return Err(CommandError::usage(message)
                     .hint(format!("write docker-daemon:{text} or {REGISTRY}{text}"))
                     .hint(WRITE_A_BUCKET));
             }
@@ -128,14 +125,14 @@ impl<'a> Surroundings<'a> {
                 if from.registry != to.registry && matches!(options.login, Login::As(_)) =>
             {
                 let (from, to) = (&from.registry, &to.registry);
-                Err(usage(format!("the user name and password would be sent to both {from} and {to}"))
+                Err(CommandError::usage(format!("the user name and password would be sent to both {from} and {to}"))
                     .hint("use `oci-store login` for each of them"))
             }
             (Bucket { backend: from, .. }, Bucket { backend: to, .. })
                 if from.scheme() != to.scheme() && self.backend.has_endpoint(self.env) =>
             {
                 let (from, to) = (from.scheme(), to.scheme());
-                Err(usage(format!("--endpoint would be that of both {from}:// and {to}://"))
+                Err(CommandError::usage(format!("--endpoint would be that of both {from}:// and {to}://"))
                     .hint("use AWS_ENDPOINT_URL_S3, STORAGE_EMULATOR_HOST or AZURE_STORAGE_CONNECTION_STRING"))
             }
             _ => Ok(()),
@@ -151,8 +148,9 @@ impl<'a> Surroundings<'a> {
             return self.repository(text).map(ls::Request::Repository);
         }
         if is_of_registry(text, named) {
-            let name =
-                rest.parse().map_err(|error| usage(error).hint("a bucket is s3://BUCKET, gs://…, az://… or fs://…"))?;
+            let name = rest.parse().map_err(|error| {
+                CommandError::usage(error).hint("a bucket is s3://BUCKET, gs://…, az://… or fs://…")
+            })?;
             return Ok(ls::Request::Registry { name, options: self.options()? });
         }
         let (scheme, bucket) = bucket(text, named)?;
@@ -188,23 +186,23 @@ fn named(place: &RepositoryPlace) -> Result<(), CommandError> {
     if !is_registry || place.tag().is_some() || place.digest().is_some() {
         return Ok(());
     }
-    Err(usage(format!("{place} names neither a tag nor a digest"))
+    Err(CommandError::usage(format!("{place} names neither a tag nor a digest"))
         .hint(format!("write {place}:TAG or {place}@sha256:…; `oci-store tags {place}` lists the tags")))
 }
 
 /// Reads the value of `--image`.
 pub(super) fn image(text: &str) -> Result<ImagePlace, CommandError> {
     if ArchivePlace::is_meant_by(text) {
-        return text.parse().map(ImagePlace::Archive).map_err(usage);
+        return text.parse().map(ImagePlace::Archive).map_err(CommandError::usage);
     }
     if is_url(text) || text.contains("://") {
-        return Err(usage(format!("--image {text:?} is no local place"))
+        return Err(CommandError::usage(format!("--image {text:?} is no local place"))
             .hint("it is an image of the Docker daemon, docker-archive:FILE, oci-archive:FILE or oci:DIR"));
     }
     let name = text.strip_prefix(DAEMON).unwrap_or(text);
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     if name.is_empty() || !name.chars().all(allowed) || name.contains("..") || name.starts_with('/') {
-        return Err(usage(format!("--image {text:?} is no image of a Docker daemon"))
+        return Err(CommandError::usage(format!("--image {text:?} is no image of a Docker daemon"))
             .hint("write its name, such as app:v1; a file is docker-archive:FILE, oci-archive:FILE or oci:DIR"));
     }
     Ok(ImagePlace::Docker(name.to_owned()))

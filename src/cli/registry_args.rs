@@ -9,7 +9,7 @@ use super::env_vars::Env;
 use crate::commands::Context;
 use crate::remote::{Credential, CredentialFiles, Login, RemoteOptions, Timeouts};
 use crate::secret::Secret;
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// The longest password, in bytes. The tokens of cloud providers have some thousands.
 const MAX_PASSWORD: u64 = 64 * 1024;
@@ -97,10 +97,11 @@ impl RegistryArgs {
                 Ok(Login::As(Credential::Password { username, password: password.into() }))
             }
             (None, None) => Ok(Login::FromFiles(credential_files(env))),
-            (Some(_), None) => Err(CommandError::new(ExitStatus::Usage, "there is a user name and no password")
+            (Some(_), None) => Err(CommandError::usage("there is a user name and no password")
                 .hint("give the password with --password-stdin or in OCI_STORE_PASSWORD")),
-            (None, Some(_)) => Err(CommandError::new(ExitStatus::Usage, "there is a password and no user name")
-                .hint("give the name with --username")),
+            (None, Some(_)) => {
+                Err(CommandError::usage("there is a password and no user name").hint("give the name with --username"))
+            }
         }
     }
 }
@@ -125,9 +126,8 @@ pub(super) fn credential_files(env: &Env) -> CredentialFiles {
 
 /// Reads the password, without the line break that `echo` and providers' tools end it with.
 fn password_of_stdin() -> Result<String, CommandError> {
-    let unusable = |problem: String| {
-        CommandError::new(ExitStatus::Usage, format!("the password on standard input cannot be used: {problem}"))
-    };
+    let unusable =
+        |problem: String| CommandError::usage(format!("the password on standard input cannot be used: {problem}"));
     let mut text = String::new();
     io::stdin().take(MAX_PASSWORD + 1).read_to_string(&mut text).map_err(|error| unusable(error.to_string()))?;
     if text.len() as u64 > MAX_PASSWORD {

@@ -15,7 +15,7 @@ use super::registry_args::RegistryArgs;
 use crate::archive::{ArchivePlace, CompressionFormat, LayerCompression};
 use crate::commands::{Context, ImagePlace, ImageRequest, copy, doctor, pull, push, serve};
 use crate::transfer::PlatformFilter;
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -165,7 +165,7 @@ impl CompressionArgs {
         }
         let compression = LayerCompression::new(format.unwrap_or_default(), level);
         let refused = |error| format!("--compression-level {} cannot be used: {error}", level.unwrap_or_default());
-        compression.map(Some).map_err(|error| CommandError::new(ExitStatus::Usage, refused(error)))
+        compression.map(Some).map_err(|error| CommandError::usage(refused(error)))
     }
 }
 
@@ -256,9 +256,8 @@ impl CommonArgs {
             && let Some(text) = env.first(&["OCI_STORE_PLATFORM"])
         {
             let parsed: Result<_, String> = text.split(',').map(str::parse).collect();
-            platforms = parsed.map_err(|error| {
-                CommandError::new(ExitStatus::Usage, format!("OCI_STORE_PLATFORM is {text:?}: {error}"))
-            })?;
+            platforms =
+                parsed.map_err(|error| CommandError::usage(format!("OCI_STORE_PLATFORM is {text:?}: {error}")))?;
         }
         Ok((platforms, env.path_or(self.digestfile, &["OCI_STORE_DIGESTFILE"])))
     }
@@ -273,11 +272,8 @@ impl PushArgs {
     ) -> Result<push::Request, CommandError> {
         let (scheme, place) = place::bucket_ref(&self.reference, backend.scheme())?;
         if place.digest.is_some() {
-            return Err(CommandError::new(
-                ExitStatus::Usage,
-                format!("cannot push to {:?}: it names a digest", self.reference),
-            )
-            .hint("push to a tag; the digest is printed when it is done"));
+            return Err(CommandError::usage(format!("cannot push to {:?}: it names a digest", self.reference))
+                .hint("push to a tag; the digest is printed when it is done"));
         }
         let image = env.or(self.image, &["OCI_STORE_IMAGE"]).as_deref().map(place::image).transpose()?;
         let (platforms, digestfile) = self.common.resolve(env)?;
@@ -315,14 +311,9 @@ impl PullArgs {
         let (scheme, place) = place::bucket_ref(&self.reference, backend.scheme())?;
         let image = self.image(env)?;
         if image.is_none() && place.tag.is_none() && place.digest.is_some() {
-            return Err(CommandError::new(
-                ExitStatus::Usage,
-                format!("{:?} names no tag to give the image", self.reference),
-            )
-            .hint(format!(
-                "say what to call it: --image {}:TAG, or {}:TAG@sha256:…",
-                place.repository, place.repository
-            )));
+            return Err(CommandError::usage(format!("{:?} names no tag to give the image", self.reference)).hint(
+                format!("say what to call it: --image {}:TAG, or {}:TAG@sha256:…", place.repository, place.repository),
+            ));
         }
         let (platforms, digestfile) = self.common.resolve(env)?;
         Ok(ImageRequest { backend: backend.config(scheme, env, context)?, place, image, platforms, digestfile })
@@ -340,7 +331,7 @@ impl ServeArgs {
         let listen = env.parsed(self.listen, "OCI_STORE_LISTEN")?;
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5000)));
         if !listen.ip().is_loopback() {
-            return Err(CommandError::new(ExitStatus::Usage, format!("cannot listen on {listen}: it is no loopback address"))
+            return Err(CommandError::usage(format!("cannot listen on {listen}: it is no loopback address"))
                 .hint("whoever reaches the port may read and write the bucket; put a proxy that authenticates in front of 127.0.0.1"));
         }
         let read_only = env.switch(self.read_only, "OCI_STORE_READ_ONLY")?;

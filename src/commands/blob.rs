@@ -35,9 +35,7 @@ struct Stored {
 /// If there is no such blob, or it is damaged.
 pub async fn get(place: RepositoryPlace, output: Option<PathBuf>, context: &Context) -> Result<(), CommandError> {
     let Some(digest) = place.digest() else {
-        return Err(
-            CommandError::new(ExitStatus::Usage, format!("{place} names no blob")).hint("write its digest: …@sha256:…")
-        );
+        return Err(CommandError::usage(format!("{place} names no blob")).hint("write its digest: …@sha256:…"));
     };
     let attempted = format!("cannot read the blob {place}");
     let work = context.unless_stopped(format!("reading {place}"), async {

@@ -106,10 +106,7 @@ async fn pull_docker(
         [] => None,
         [platform] => Some(platform),
         _ => {
-            return Err(CommandError::new(
-                ExitStatus::Usage,
-                format!("{attempted}: a Docker daemon takes one --platform"),
-            ));
+            return Err(CommandError::usage(format!("{attempted}: a Docker daemon takes one --platform")));
         }
     };
     // What the daemon is asked for is one image where the choice is ours: its own messages name no platform that is there.
@@ -180,10 +177,8 @@ async fn choose(
 /// Splits `NAME[:TAG]`, where NAME may begin with `HOST:PORT/`.
 fn split_name(name: &str) -> Result<(String, String), CommandError> {
     if name.contains('@') {
-        return Err(CommandError::new(
-            ExitStatus::Usage,
-            format!("--image {name:?} names a digest; an image is given a name and a tag"),
-        ));
+        let message = format!("--image {name:?} names a digest; an image is given a name and a tag");
+        return Err(CommandError::usage(message));
     }
     let (repository, tag) = match name.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),

@@ -9,7 +9,7 @@ use super::Context;
 use super::bridge::Bridge;
 use super::tally::Tally;
 use crate::docker::{Daemon, Decision, DockerEngine, Transport, TransportChoice, decide};
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// The way that was chosen, with what it needs.
 #[derive(Debug)]
@@ -95,6 +95,6 @@ where
 }
 
 fn refused(reason: &str) -> CommandError {
-    CommandError::new(ExitStatus::Usage, format!("--transport cannot be that: {reason}"))
+    CommandError::usage(format!("--transport cannot be that: {reason}"))
         .hint("leave --transport away, or use --transport archive")
 }

@@ -1,8 +1,8 @@
 //! One error for people: what was attempted, why it failed, what to do; and for scripts an exit code.
 
 use std::error::Error as StdError;
-use std::io;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use super::{ExitStatus, Printer};
 use crate::backend::{self, Kind};
@@ -28,6 +28,11 @@ impl CommandError {
         let source = source.into();
         let (status, hints) = judge(source.as_ref());
         Self { message: message.into(), source: Some(source), status, hints }
+    }
+
+    /// What the user wrote cannot be meant.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(ExitStatus::Usage, message.to_string())
     }
 
     /// The user stopped it.

@@ -59,10 +59,8 @@ pub async fn run(request: Request, context: &Context) -> Result<ExitStatus, Comm
         (Place::Repository(source), Place::Repository(target)) if all_tags => {
             all_tags::run(&source, &target, &options, context).await
         }
-        _ if all_tags => {
-            Err(CommandError::new(ExitStatus::Usage, "--all-tags copies from a repository to a repository")
-                .hint("a repository is in a bucket, s3://BUCKET/NAME, or in a registry, docker://HOST/NAME"))
-        }
+        _ if all_tags => Err(CommandError::usage("--all-tags copies from a repository to a repository")
+            .hint("a repository is in a bucket, s3://BUCKET/NAME, or in a registry, docker://HOST/NAME")),
         // Between a daemon and a bucket there are better ways than an archive.
         (
             Place::Local(image @ ImagePlace::Docker(_)),

@@ -8,7 +8,7 @@ use crate::commands::outcome::Outcome;
 use crate::commands::{Context, ImagePlace, Place, RepositoryPlace};
 use crate::docker::Transport;
 use crate::transfer::PlatformFilter;
-use crate::ui::{CommandError, ExitStatus};
+use crate::ui::CommandError;
 
 /// What to pull from a registry, and where to.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub async fn pull(request: PullRequest, context: &Context) -> Result<(), Command
         (Some(image), _) => image,
         (None, Some(name)) => ImagePlace::Docker(name),
         (None, None) => {
-            return Err(CommandError::new(ExitStatus::Usage, format!("{source} names no tag to give the image"))
+            return Err(CommandError::usage(format!("{source} names no tag to give the image"))
                 .hint("say where it goes: --path FILE, or --image NAME:TAG for the Docker daemon"));
         }
     };

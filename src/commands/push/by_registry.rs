@@ -28,7 +28,7 @@ impl Pushing<'_> {
         if self.platform.is_some() && self.daemon.api < PUSHES_PLATFORM {
             bridge.stop().await;
             let message = format!("{attempted}: Docker {} cannot push one platform of several", self.daemon.version);
-            return Err(CommandError::new(ExitStatus::Usage, message).hint("use --transport archive"));
+            return Err(CommandError::usage(message).hint("use --transport archive"));
         }
         let temporary = bridge.registry.repository(name);
         // Not given up half-way: a name that the daemon makes after it was taken away would stay.

@@ -42,12 +42,12 @@ pub(super) async fn push(
     let attempted = format!("cannot push {shown}");
     if request.platforms.len() > 1 {
         let message = format!("{attempted}: a Docker daemon pushes one --platform, or all that it has");
-        return Err(CommandError::new(ExitStatus::Usage, message));
+        return Err(CommandError::usage(message));
     }
     if compression.is_some() && context.settings.transport == TransportChoice::Only(Transport::Registry) {
         let message =
             format!("{attempted}: with --transport registry the daemon compresses, and --compression is nothing to it");
-        return Err(CommandError::new(ExitStatus::Usage, message).hint("leave one of the two away"));
+        return Err(CommandError::usage(message).hint("leave one of the two away"));
     }
     // The bucket and the daemon are asked at once: neither knows of the other.
     let bucket = async {
