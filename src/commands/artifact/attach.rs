@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use storage_layout::Descriptor;
+
 use crate::artifact::Plan;
 use crate::backend::Intent;
 use crate::commands::outcome::Outcome;
@@ -33,14 +35,10 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
     let prepared = context.unless_stopped(doing(), async {
         let because = |error| CommandError::because(attempted.clone(), error);
         let repository = context.repository(&place, Intent::Write).await?;
-        let root = repository.get_manifest(&place.reference()).await.map_err(because)?;
-        let subject = match platform {
-            Some(platform) if root.is_index() => {
-                let chosen = platform.choose(root.manifests()).map_err(because)?;
-                storage_layout::Descriptor::new(chosen.media_type.clone(), chosen.digest.clone(), chosen.size)
-            }
-            _ => root.descriptor(),
-        };
+        let subject = super::subject(&repository, &place, platform).await.map_err(because)?;
+        // What is attached points to it and says nothing more of it.
+        let Descriptor { media_type, digest, size, .. } = subject;
+        let subject = Descriptor::new(media_type, digest, size);
         let packed = plan.pack(Some(subject), &context.settings.spool_dir).await.map_err(because)?;
         Ok((packed, repository))
     });

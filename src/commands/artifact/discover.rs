@@ -36,11 +36,7 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
     let found = context.unless_stopped(format!("looking for what is attached to {place}"), async {
         let because = |error| CommandError::because(attempted.clone(), error);
         let repository = context.repository(&place, Intent::Read).await?;
-        let root = repository.get_manifest(&place.reference()).await.map_err(because)?;
-        let subject = match platform {
-            Some(platform) if root.is_index() => platform.choose(root.manifests()).map_err(because)?.clone(),
-            _ => root.referrer_descriptor(),
-        };
+        let subject = super::subject(&repository, &place, platform).await.map_err(because)?;
         artifact::discover(&repository, subject, artifact_type.as_deref()).await.map_err(because)
     });
     let found = found.await?;

@@ -7,12 +7,25 @@ pub mod push;
 
 use std::sync::Arc;
 
-use storage_layout::Tag;
+use storage_layout::{Descriptor, Tag};
 
-use super::Context;
+use super::{Context, RepositoryPlace};
 use crate::artifact::Packed;
-use crate::transfer::{Copied, CopyOptions, Repository, RepositoryTarget, copy_image};
+use crate::transfer::{Copied, CopyOptions, Error, PlatformFilter, Repository, RepositoryTarget, copy_image};
 use crate::ui::CommandError;
+
+/// Returns what a place names, or of an index the image for a platform, where one is given.
+async fn subject(
+    repository: &Arc<dyn Repository>,
+    place: &RepositoryPlace,
+    platform: Option<PlatformFilter>,
+) -> Result<Descriptor, Error> {
+    let root = repository.get_manifest(&place.reference()).await?;
+    match platform {
+        Some(platform) if root.is_index() => Ok(platform.choose(root.manifests())?.clone()),
+        _ => Ok(root.referrer_descriptor()),
+    }
+}
 
 /// Copies what was packed to where it is to be. `doing` and `attempted` say so to people.
 async fn send(
