@@ -139,8 +139,7 @@ impl From<Item> for PulledFile {
 
 /// Returns what of a manifest becomes files: the layers with a title, or the one layer of an image.
 fn items(manifest: &Manifest) -> Result<Vec<Item>, Error> {
-    let config = manifest.config().map(|config| config.media_type.as_str());
-    let is_image = matches!(config, Some(media_type::OCI_CONFIG | media_type::DOCKER_CONFIG));
+    let is_image = manifest.config().is_some_and(|config| media_type::is_config(&config.media_type));
     let titled = manifest.layers().iter().filter_map(|layer| Some((layer, layer.annotations.get(TITLE)?)));
     let items: Vec<Item> = titled.map(|(layer, title)| item(layer, title)).collect::<Result<_, _>>()?;
     match manifest.layers() {

@@ -5,7 +5,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use storage_layout::{Descriptor, Digest, Manifest, Platform};
+use storage_layout::{Descriptor, Digest, Manifest, Platform, media_type};
 
 use super::manifest::missing;
 use super::{Context, Place};
@@ -195,7 +195,7 @@ impl InspectedImage {
         self.layers = manifest.layers().to_vec();
         self.config = manifest.config().cloned();
         let Some(config) = manifest.config() else { return Ok(()) };
-        if !is_image_config(&config.media_type) {
+        if !media_type::is_config(&config.media_type) {
             self.artifact_type = about.artifact_type;
             return Ok(());
         }
@@ -207,8 +207,4 @@ impl InspectedImage {
         self.platform = self.platform.take().or_else(|| config.platform.as_ref().map(platform_name));
         Ok(())
     }
-}
-
-fn is_image_config(media_type: &str) -> bool {
-    matches!(media_type, storage_layout::media_type::OCI_CONFIG | storage_layout::media_type::DOCKER_CONFIG)
 }
