@@ -9,13 +9,11 @@ use storage_layout::{Descriptor, Digest, Manifest, Platform, media_type};
 
 use super::manifest::missing;
 use super::{Context, Place};
-use crate::transfer::{Error, Image, MAX_CONFIG, Source, platform_name, read_small};
+use crate::transfer::{ATTESTED, Error, Image, MAX_CONFIG, Source, platform_name, read_small};
 use crate::ui::{CommandError, Format};
 
 /// What refers to what refers to an image: more levels than this are not shown.
 const MAX_DEPTH: usize = 8;
-/// What an index says of an attestation about one of its images.
-const ATTESTED: &str = "vnd.docker.reference.digest";
 
 /// An image, or an index with its images.
 #[derive(Debug, Serialize)]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use storage_layout::{Descriptor, Manifest};
 
+use super::platform::ATTESTED;
 use super::referrers::{self, Attached};
 use super::{BlobProgress, BlobStatus, Error, Label, PlatformFilter, Reporter, Source, Target};
 
@@ -349,7 +350,7 @@ fn narrowed(index: &Manifest, wanted: &[PlatformFilter]) -> Result<Manifest, Err
         manifests.retain(|manifest| {
             let text =
                 |value: &serde_json::Value, key: &str| value.get(key).and_then(|v| v.as_str().map(str::to_owned));
-            let attached_to = manifest.get("annotations").and_then(|a| text(a, "vnd.docker.reference.digest"));
+            let attached_to = manifest.get("annotations").and_then(|a| text(a, ATTESTED));
             attached_to.or_else(|| text(manifest, "digest")).is_some_and(|digest| keep.contains(&digest))
         });
     }

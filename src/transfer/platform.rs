@@ -7,6 +7,9 @@ use storage_layout::{Descriptor, Platform};
 
 use super::Error;
 
+/// The annotation in an index of an attestation: the digest of the image that it is about, which is in the same index.
+pub const ATTESTED: &str = "vnd.docker.reference.digest";
+
 /// `os/arch[/variant]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformFilter {
