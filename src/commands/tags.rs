@@ -20,7 +20,8 @@ struct Listed {
 /// If there is no such repository.
 pub async fn run(place: RepositoryPlace, context: &Context) -> Result<(), CommandError> {
     let work = context.unless_stopped(format!("listing the tags of {place}"), async {
-        list(context.repository(&place, Intent::Read).await?.as_ref(), &place).await
+        let repository = context.repository(&place, Intent::Read).await?;
+        list(repository.as_ref(), &place).await
     });
     let tags = work.await?;
     if context.printer.format() == Format::Json {
