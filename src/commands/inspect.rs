@@ -108,15 +108,7 @@ pub async fn run(place: Place, context: &Context) -> Result<(), CommandError> {
 
 async fn inspect(place: &Place, source: &dyn Source) -> Result<Inspected, Error> {
     let root = source.root().await?;
-    let (image, content_size) = match Image::below(source, root.clone(), &[]).await {
-        Ok(image) => {
-            let size = image.blobs().iter().map(|blob| blob.size).sum();
-            (image, Some(size))
-        }
-        // An index may name manifests that nobody pushed.
-        Err(Error::Invalid(_)) => (Image::alone(root.clone()), None),
-        Err(error) => return Err(error),
-    };
+    let (image, content_size) = Image::measured(source, root.clone()).await?;
     let image = image.with_referrers(source).await?;
     let mut images = Vec::new();
     for descriptor in root.manifests().iter().filter(|found| !found.annotations.contains_key(ATTESTED)) {

@@ -131,12 +131,7 @@ async fn entry(source: &RepositorySource, tag: Tag) -> Result<Option<TagEntry>, 
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let content_size = match Image::below(source, root.clone(), &[]).await {
-        Ok(image) => Some(image.blobs().iter().map(|blob| blob.size).sum()),
-        // An index may name manifests that nobody pushed.
-        Err(Error::Invalid(_)) => None,
-        Err(error) => return Err(error),
-    };
+    let (_, content_size) = Image::measured(source, root.clone()).await?;
     let (digest, media_type, size) = (root.digest().clone(), root.media_type().to_owned(), root.size());
     Ok(Some(TagEntry { tag, digest, media_type, size, content_size }))
 }

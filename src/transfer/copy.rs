@@ -98,9 +98,20 @@ impl Image {
         Ok(Self { root, children, attached: Vec::new() })
     }
 
-    /// Returns a manifest as an image by itself, whatever is below it.
-    pub fn alone(root: Manifest) -> Self {
-        Self { root, children: Vec::new(), attached: Vec::new() }
+    /// Does the same for all platforms, and returns how large all configs and layers are together, in bytes. An index may name
+    /// manifests that nobody pushed: then it is the root alone, and has no size.
+    ///
+    /// # Errors
+    /// Whatever the source says.
+    pub async fn measured(source: &dyn Source, root: Manifest) -> Result<(Self, Option<u64>), Error> {
+        match Self::below(source, root.clone(), &[]).await {
+            Ok(image) => {
+                let size = image.blobs().iter().map(|blob| blob.size).sum();
+                Ok((image, Some(size)))
+            }
+            Err(Error::Invalid(_)) => Ok((Self { root, children: Vec::new(), attached: Vec::new() }, None)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Finds what is attached to the image, to the manifests of an index too, and to what is attached.
