@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use storage_layout::{Algorithm, Descriptor, Digest, Manifest, Reference, Tag, media_type};
+use storage_layout::{Algorithm, Descriptor, Digest, Manifest, Reference, media_type, referrers_tag};
 
 use super::auth::Action;
 use super::pages::Pages;
@@ -68,7 +68,7 @@ impl RemoteRepository {
     }
 
     async fn fallback_index(&self, subject: &Digest) -> Result<Option<Manifest>, Error> {
-        match self.read_manifest(&Reference::Tag(fallback_tag(subject))).await {
+        match self.read_manifest(&Reference::Tag(referrers_tag(subject))).await {
             Ok(index) => Ok(Some(index)),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -82,7 +82,7 @@ impl RemoteRepository {
             attempted: format!("listing a referrer of {subject} in {self}"),
             problem: error.to_string(),
         })?;
-        self.write_manifest(&index, &Reference::Tag(fallback_tag(subject))).await.map(drop)
+        self.write_manifest(&index, &Reference::Tag(referrers_tag(subject))).await.map(drop)
     }
 }
 
@@ -90,13 +90,6 @@ impl Page {
     fn is_index(&self) -> bool {
         self.media_type.as_deref().is_none_or(media_type::is_index) && self.manifests.is_some()
     }
-}
-
-/// Returns the tag under which referrers are listed where a registry does not do so. The specification cuts both parts so that
-/// it is never too long.
-fn fallback_tag(subject: &Digest) -> Tag {
-    let tag = format!("{}-{:.64}", subject.algorithm(), subject.hex());
-    tag.parse().expect("an algorithm and hexadecimal digits are a tag")
 }
 
 /// Tells whether a registry says that it has no such list: many have no such path, and some take it for a wrong one.

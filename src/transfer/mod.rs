@@ -18,7 +18,7 @@ use storage_layout::{Descriptor, Digest, Manifest, Tag};
 pub use copy::{Copied, CopiedBlob, CopyOptions, Image, MAX_CONFIG, copy_image, read_small};
 pub use error::Error;
 pub use platform::{ATTESTED, PlatformFilter, platform_name};
-pub use referrers::{Attached, Referrer, cosign_tags, is_digest_tag, referrers_tag};
+pub use referrers::{Attached, Referrer, cosign_tags, is_digest_tag};
 pub(crate) use report::TITLE;
 pub use report::{BlobProgress, BlobStatus, Label, Reporter};
 pub use repository::{Repository, RepositorySource, RepositoryTarget};

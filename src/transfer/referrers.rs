@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt};
-use storage_layout::{Descriptor, Digest, Manifest, Reference, Tag};
+use storage_layout::{Descriptor, Digest, Manifest, Reference, Tag, referrers_tag};
 
 use super::{Error, Repository, Source};
 
@@ -47,14 +47,6 @@ pub fn is_digest_tag(tag: &str) -> bool {
     let Some((algorithm, rest)) = tag.split_once('-') else { return false };
     let hex = rest.split_once('.').map_or(rest, |(hex, _)| hex);
     matches!(algorithm, "sha256" | "sha512") && hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Returns the tag that lists what refers to `subject` where a registry has no list of its own:
-/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema>.
-pub fn referrers_tag(subject: &Digest) -> Tag {
-    // Both parts are cut so that the tag is never too long.
-    let text = format!("{:.32}-{:.64}", subject.algorithm().as_str(), subject.hex());
-    text.parse().expect("an algorithm and hexadecimal digits make a tag")
 }
 
 /// Returns the tags that cosign makes of a digest.

@@ -58,6 +58,7 @@ pub use error::{Error, Result};
 pub use key::{Key, ROOT};
 pub use manifest::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Platform};
 pub use name::{Reference, RepositoryName, Tag};
+pub use referrers::referrers_tag;
 pub use store::{Repository, Store, StoreOptions};
 pub use tag::Page;
 pub use upload::Upload;

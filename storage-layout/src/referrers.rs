@@ -13,6 +13,14 @@ use crate::name::{Reference, Tag};
 use crate::objects::for_each;
 use crate::store::Repository;
 
+/// Returns the tag under which an index lists what refers to `subject` where a registry has no list of its own:
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema>.
+pub fn referrers_tag(subject: &Digest) -> Tag {
+    // The specification cuts both parts so that the tag is never too long.
+    let tag = format!("{:.32}-{:.64}", subject.algorithm().as_str(), subject.hex());
+    tag.parse().expect("an algorithm and hexadecimal digits make a tag")
+}
+
 impl Repository {
     pub(crate) async fn link_referrer(&self, subject: &Digest, referrer: &Digest) -> Result<()> {
         link::write(self.objects(), &self.referrer_key(subject, referrer), referrer).await
@@ -65,12 +73,9 @@ impl Repository {
         Ok(found.await?.into_iter().flatten().filter(wanted).collect())
     }
 
-    /// Returns what the tag `<alg>-<hex>` lists, the place for referrers where a registry has none.
+    /// Returns what is listed under a tag.
     async fn fallback_digests(&self, subject: &Digest) -> Result<Vec<Digest>> {
-        // The specification cuts both parts so that the tag is never too long.
-        let algorithm: String = subject.algorithm().as_str().chars().take(32).collect();
-        let tag: Tag = format!("{algorithm}-{:.64}", subject.hex()).parse()?;
-        match self.get_manifest(&Reference::Tag(tag)).await {
+        match self.get_manifest(&Reference::Tag(referrers_tag(subject))).await {
             Ok(index) => Ok(index.manifests().iter().map(|descriptor| descriptor.digest.clone()).collect()),
             Err(Error::ManifestUnknown { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
