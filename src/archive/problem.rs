@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use storage_layout::shortened;
+
 use crate::transfer::Error;
 
 /// An operation on a file that failed.
@@ -15,13 +17,9 @@ pub(super) fn too_short(label: &str) -> Error {
     Error::Invalid(format!("{label} is cut short: it has no end mark; copy or save it again"))
 }
 
-/// Text from an archive, safe to show: cut, and without control characters.
+/// Text from an archive, safe to show.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut short: String = text.chars().take(150).flat_map(char::escape_debug).collect();
-    if text.chars().nth(150).is_some() {
-        short.push('…');
-    }
-    format!("\"{short}\"")
+    format!("\"{}\"", shortened(text))
 }
 
 /// The names that might have been meant, some of them.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use storage_layout::{Digest, Reference, RepositoryName, Tag};
+use storage_layout::{Digest, Reference, RepositoryName, Tag, shortened};
 
 /// The tag that is meant when none is given.
 const LATEST: &str = "latest";
@@ -11,8 +11,6 @@ const LATEST: &str = "latest";
 const MAX_BUCKET: usize = 255;
 /// What to write instead of a URL that names no backend.
 const WRITE_A_SCHEME: &str = "write s3://bucket/name:tag, gs://…, az://… or fs://…";
-/// How much of a wrong text an error quotes, in characters.
-const QUOTED: usize = 80;
 
 /// Which backend a URL names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +74,7 @@ pub struct InvalidLocation {
 
 impl InvalidLocation {
     fn new(text: &str, problem: impl Into<String>) -> Self {
-        Self { text: cut(text), problem: problem.into() }
+        Self { text: shortened(text), problem: problem.into() }
     }
 }
 
@@ -110,7 +108,7 @@ impl FromStr for BucketRef {
         if bucket.contains(':') {
             return Err(invalid(format!(
                 "has \"{}\" in the place of the bucket, which cannot hold a colon: write bucket/name:tag",
-                cut(bucket)
+                shortened(bucket)
             )));
         }
         check_bucket(bucket).map_err(|error| invalid(format!("names no bucket that can exist: {}", error.problem)))?;
@@ -135,12 +133,12 @@ fn name_problem(name: &str) -> String {
     }
     let lower = name.to_lowercase();
     if lower != name && lower.parse::<RepositoryName>().is_ok() {
-        return format!("has upper-case letters in the name: write \"{}\"", cut(&lower));
+        return format!("has upper-case letters in the name: write \"{}\"", shortened(&lower));
     }
     format!(
         "has \"{}\" in the place of the name, which is made of lower-case letters and digits, separated by . _ - and single \
          slashes: write bucket/name:tag",
-        cut(name)
+        shortened(name)
     )
 }
 
@@ -150,7 +148,7 @@ fn tag_problem(tag: &str) -> String {
     }
     format!(
         "has \"{}\" in the place of the tag, which is made of at most 128 letters, digits and _ . - : write bucket/name:tag",
-        cut(tag)
+        shortened(tag)
     )
 }
 
@@ -207,15 +205,6 @@ pub fn parse_url(text: &str) -> Result<(Scheme, BucketRef), InvalidLocation> {
     // The whole text is quoted, not only what follows the scheme.
     let reference = place.parse().map_err(|error: InvalidLocation| InvalidLocation::new(text, error.problem))?;
     Ok((scheme, reference))
-}
-
-/// What is quoted comes from outside: it is cut and escaped, so that it cannot flood or steer a terminal.
-fn cut(text: &str) -> String {
-    let mut short: String = text.chars().take(QUOTED).flat_map(char::escape_debug).collect();
-    if text.chars().nth(QUOTED).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use storage_layout::{Digest, Reference, RepositoryName, Tag};
+use storage_layout::{Digest, Reference, RepositoryName, Tag, shortened};
 
 /// The scheme that says that a registry is meant, as skopeo writes it.
 const SCHEME: &str = "docker://";
@@ -18,8 +18,6 @@ const DOCKER_HUB_ENDPOINT: &str = "registry-1.docker.io";
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The longest host name that the DNS has, in bytes.
 const MAX_HOST: usize = 253;
-/// How much of a wrong text an error quotes, in characters.
-const QUOTED: usize = 80;
 
 /// A text names no image in a registry. The message quotes the text, cut, and says which part of it is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,11 +29,7 @@ pub struct InvalidReference {
 
 impl InvalidReference {
     fn new(text: &str, problem: impl Into<String>) -> Self {
-        let mut cut: String = text.chars().take(QUOTED).flat_map(char::escape_debug).collect();
-        if text.chars().nth(QUOTED).is_some() {
-            cut.push('…');
-        }
-        Self { text: cut, problem: problem.into() }
+        Self { text: shortened(text), problem: problem.into() }
     }
 }
 

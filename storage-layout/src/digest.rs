@@ -120,10 +120,11 @@ impl FromStr for Digest {
     }
 }
 
-/// What is quoted in an error comes from outside: it is cut, so that it cannot flood a log.
-pub(crate) fn shortened(text: &str) -> String {
-    let mut short: String = text.chars().take(150).flat_map(char::escape_debug).collect();
-    if text.chars().nth(150).is_some() {
+/// Returns text from outside as an error may quote it: cut and escaped, so that it can neither flood a log nor steer a terminal.
+pub fn shortened(text: &str) -> String {
+    const QUOTED: usize = 150;
+    let mut short: String = text.chars().take(QUOTED).flat_map(char::escape_debug).collect();
+    if text.chars().nth(QUOTED).is_some() {
         short.push('…');
     }
     short

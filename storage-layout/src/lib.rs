@@ -53,7 +53,7 @@ mod verified;
 
 pub use blob::{BlobReader, BlobStat, ByteStream};
 pub use blob_writer::BlobWriter;
-pub use digest::{Algorithm, Digest, Digester};
+pub use digest::{Algorithm, Digest, Digester, shortened};
 pub use error::{Error, Result};
 pub use key::{Key, ROOT};
 pub use manifest::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Platform};
