@@ -3,10 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use storage_layout::{Digest, Reference, RepositoryName, Tag, shortened};
+use storage_layout::{ReferenceParts, RepositoryName, Selector, shortened};
 
-/// The tag that is meant when none is given.
-const LATEST: &str = "latest";
 /// The longest bucket name: more than any store has, in bytes.
 const MAX_BUCKET: usize = 255;
 /// What to write instead of a URL that names no backend.
@@ -58,10 +56,8 @@ pub struct BucketRef {
     pub bucket: String,
     /// The repository in it.
     pub repository: RepositoryName,
-    /// The tag, if one was written.
-    pub tag: Option<Tag>,
-    /// The digest, if one was written.
-    pub digest: Option<Digest>,
+    /// The tag and the digest, as far as they were written.
+    pub selector: Selector,
 }
 
 /// A text names no place in a bucket. The message quotes the text, cut, and says which part of it is wrong.
@@ -78,31 +74,12 @@ impl InvalidLocation {
     }
 }
 
-impl BucketRef {
-    /// Returns what to ask the repository for: the digest if there is one, else the tag, else `latest`.
-    pub fn reference(&self) -> Reference {
-        match &self.digest {
-            Some(digest) => Reference::Digest(digest.clone()),
-            None => Reference::Tag(self.tag_or_latest()),
-        }
-    }
-
-    /// Returns the tag, or `latest` if none was written.
-    pub fn tag_or_latest(&self) -> Tag {
-        self.tag.clone().unwrap_or_else(|| LATEST.parse().expect("\"latest\" is a tag"))
-    }
-}
-
 impl FromStr for BucketRef {
     type Err = InvalidLocation;
 
     fn from_str(text: &str) -> Result<Self, InvalidLocation> {
         let invalid = |problem: String| InvalidLocation::new(text, problem);
-        let (place, digest) = match text.split_once('@') {
-            Some((place, digest)) => (place, Some(digest)),
-            None => (text, None),
-        };
-        let Some((bucket, image)) = place.split_once('/') else {
+        let Some(ReferenceParts { place: bucket, name, tag, digest }) = ReferenceParts::of(text) else {
             return Err(invalid("names no bucket: write bucket/name:tag".to_owned()));
         };
         if bucket.contains(':') {
@@ -112,10 +89,6 @@ impl FromStr for BucketRef {
             )));
         }
         check_bucket(bucket).map_err(|error| invalid(format!("names no bucket that can exist: {}", error.problem)))?;
-        let (name, tag) = match image.split_once(':') {
-            Some((name, tag)) => (name, Some(tag)),
-            None => (image, None),
-        };
         let repository = name.parse().map_err(|_| invalid(name_problem(name)))?;
         let tag = tag.map(str::parse).transpose().map_err(|_| invalid(tag_problem(tag.unwrap_or_default())))?;
         let digest = digest.map(str::parse).transpose().map_err(|_| {
@@ -123,7 +96,7 @@ impl FromStr for BucketRef {
                 "has no digest after the @: write bucket/name@sha256: and 64 lowercase hexadecimal digits".to_owned(),
             )
         })?;
-        Ok(Self { bucket: bucket.to_owned(), repository, tag, digest })
+        Ok(Self { bucket: bucket.to_owned(), repository, selector: Selector { tag, digest } })
     }
 }
 
@@ -154,14 +127,7 @@ fn tag_problem(tag: &str) -> String {
 
 impl fmt::Display for BucketRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.bucket, self.repository)?;
-        if let Some(tag) = &self.tag {
-            write!(f, ":{tag}")?;
-        }
-        if let Some(digest) = &self.digest {
-            write!(f, "@{digest}")?;
-        }
-        Ok(())
+        write!(f, "{}/{}{}", self.bucket, self.repository, self.selector)
     }
 }
 
@@ -209,6 +175,8 @@ pub fn parse_url(text: &str) -> Result<(Scheme, BucketRef), InvalidLocation> {
 
 #[cfg(test)]
 mod tests {
+    use storage_layout::{Digest, Tag};
+
     use super::*;
 
     const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -229,11 +197,9 @@ mod tests {
             let reference: BucketRef = text.parse().unwrap();
             assert_eq!(reference.bucket, bucket, "{text}");
             assert_eq!(reference.repository.as_str(), name, "{text}");
-            assert_eq!(reference.tag.as_ref().map(Tag::as_str), tag, "{text}");
-            assert_eq!(reference.digest.as_ref().map(Digest::as_str), digest, "{text}");
+            assert_eq!(reference.selector.tag.as_ref().map(Tag::as_str), tag, "{text}");
+            assert_eq!(reference.selector.digest.as_ref().map(Digest::as_str), digest, "{text}");
             assert_eq!(reference.to_string(), text);
-            assert_eq!(reference.reference().to_string(), digest.or(tag).unwrap_or("latest"));
-            assert_eq!(reference.tag_or_latest().as_str(), tag.unwrap_or("latest"));
         }
     }
 

@@ -271,7 +271,7 @@ impl PushArgs {
         context: &Context,
     ) -> Result<push::Request, CommandError> {
         let (scheme, place) = place::bucket_ref(&self.reference, backend.scheme())?;
-        if place.digest.is_some() {
+        if place.selector.digest.is_some() {
             return Err(CommandError::usage(format!("cannot push to {:?}: it names a digest", self.reference))
                 .hint("push to a tag; the digest is printed when it is done"));
         }
@@ -310,7 +310,7 @@ impl PullArgs {
     fn request(self, backend: BackendArgs, env: &Env, context: &Context) -> Result<ImageRequest, CommandError> {
         let (scheme, place) = place::bucket_ref(&self.reference, backend.scheme())?;
         let image = self.image(env)?;
-        if image.is_none() && place.tag.is_none() && place.digest.is_some() {
+        if image.is_none() && place.selector.tag_meant().is_none() {
             return Err(CommandError::usage(format!("{:?} names no tag to give the image", self.reference)).hint(
                 format!("say what to call it: --image {}:TAG, or {}:TAG@sha256:…", place.repository, place.repository),
             ));

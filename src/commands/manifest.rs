@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
-use storage_layout::{Algorithm, Digest, MAX_MANIFEST_SIZE, Manifest, Reference};
+use storage_layout::{Algorithm, Digest, MAX_MANIFEST_SIZE, Manifest};
 
 use super::{Context, Place, RepositoryPlace, input};
 use crate::backend::Intent;
@@ -186,18 +186,14 @@ pub async fn put(request: PutRequest, context: &Context) -> Result<(), CommandEr
         let message = format!("{attempted}: its digest is {}", manifest.digest());
         return Err(CommandError::new(ExitStatus::Integrity, message));
     }
-    let tags = match (place.tag(), place.digest()) {
-        (None, Some(_)) => Vec::new(),
-        _ => vec![place.tag_or_latest()],
-    };
+    let tag = place.selector().tag_meant();
     let work = context.unless_stopped(format!("storing a manifest at {place}"), async {
         let repository = context.repository(&place, Intent::Write).await?;
-        let stored = repository.put_manifest(&manifest, &tags).await;
+        let stored = repository.put_manifest(&manifest, tag.as_slice()).await;
         stored.map_err(|error| CommandError::because(attempted.clone(), error))
     });
     work.await?;
-    let named = tags.first().map(|tag| Reference::Tag(tag.clone()));
-    tell(&place.with_reference(named.as_ref()), &manifest, context)
+    tell(&place.by_tag(), &manifest, context)
 }
 
 /// Deletes a manifest, and with it all tags that name it.

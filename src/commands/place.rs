@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use storage_layout::{Digest, Reference, Tag};
+use storage_layout::{Digest, Reference, Selector, Tag};
 
 use super::Context;
 use crate::archive::ArchivePlace;
@@ -52,36 +52,32 @@ pub enum Place {
 }
 
 impl RepositoryPlace {
+    /// Returns the tag and the digest, as far as they were written.
+    pub(super) fn selector(&self) -> &Selector {
+        match self {
+            Self::Bucket { place, .. } => &place.selector,
+            Self::Registry { reference, .. } => &reference.selector,
+        }
+    }
+
     /// Returns the tag, if one was written.
     pub fn tag(&self) -> Option<&Tag> {
-        match self {
-            Self::Bucket { place, .. } => place.tag.as_ref(),
-            Self::Registry { reference, .. } => reference.tag.as_ref(),
-        }
+        self.selector().tag.as_ref()
     }
 
     /// Returns the digest, if one was written.
     pub fn digest(&self) -> Option<&Digest> {
-        match self {
-            Self::Bucket { place, .. } => place.digest.as_ref(),
-            Self::Registry { reference, .. } => reference.digest.as_ref(),
-        }
+        self.selector().digest.as_ref()
     }
 
     /// Returns what to ask the repository for: the digest if there is one, else the tag, else `latest`.
-    pub fn reference(&self) -> Reference {
-        match self {
-            Self::Bucket { place, .. } => place.reference(),
-            Self::Registry { reference, .. } => reference.reference(),
-        }
+    pub(super) fn reference(&self) -> Reference {
+        self.selector().reference()
     }
 
     /// Returns the tag, or `latest` if none was written.
     pub(super) fn tag_or_latest(&self) -> Tag {
-        match self {
-            Self::Bucket { place, .. } => place.tag_or_latest(),
-            Self::Registry { reference, .. } => reference.tag_or_latest(),
-        }
+        self.selector().tag_or_latest()
     }
 
     /// Tells whether it is in a folder of this machine, which a push makes where it is absent.
@@ -91,36 +87,30 @@ impl RepositoryPlace {
 
     /// Returns the image's name as Docker would take it, where it has a tag: that of a bucket is not part of it.
     pub(super) fn image_name(&self) -> Option<String> {
-        let tag = match (self.tag(), self.digest()) {
-            (Some(tag), _) => tag.to_string(),
-            (None, Some(_)) => return None,
-            (None, None) => self.reference().to_string(),
-        };
+        let tag = self.selector().tag_meant()?;
         Some(match self {
             Self::Bucket { place, .. } => format!("{}:{tag}", place.repository),
             Self::Registry { reference, .. } => format!("{}/{}:{tag}", reference.registry, reference.repository),
         })
     }
 
-    /// Returns the place as its tag names it, or with neither tag nor digest.
+    /// Returns the place as the tag names it that is meant; a digest alone means none.
     #[must_use]
-    pub(super) fn without_digest(&self) -> Self {
-        let tag = self.tag().cloned().map(Reference::Tag);
-        self.with_reference(tag.as_ref())
+    pub(super) fn by_tag(&self) -> Self {
+        self.with_selector(self.selector().by_tag())
     }
 
     /// Returns the place with another tag or digest, or with none.
     #[must_use]
     pub fn with_reference(&self, reference: Option<&Reference>) -> Self {
-        let (tag, digest) = match reference {
-            None => (None, None),
-            Some(Reference::Tag(tag)) => (Some(tag.clone()), None),
-            Some(Reference::Digest(digest)) => (None, Some(digest.clone())),
-        };
+        self.with_selector(reference.cloned().map(Selector::from).unwrap_or_default())
+    }
+
+    fn with_selector(&self, selector: Selector) -> Self {
         let mut other = self.clone();
         match &mut other {
-            Self::Bucket { place, .. } => (place.tag, place.digest) = (tag, digest),
-            Self::Registry { reference, .. } => (reference.tag, reference.digest) = (tag, digest),
+            Self::Bucket { place, .. } => place.selector = selector,
+            Self::Registry { reference, .. } => reference.selector = selector,
         }
         other
     }

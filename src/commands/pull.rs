@@ -19,16 +19,8 @@ use crate::transfer::{CopiedBlob, CopyOptions, MAX_CONFIG, PlatformFilter, Repos
 use crate::ui::{CommandError, ExitStatus};
 
 impl ImageRequest {
-    fn reference(&self) -> String {
-        let tag = match (&self.place.tag, &self.place.digest) {
-            (None, Some(_)) => String::new(),
-            _ => format!(":{}", self.place.tag_or_latest()),
-        };
-        format!("{}://{}/{}{tag}", self.backend.scheme(), self.place.bucket, self.place.repository)
-    }
-
     fn default_name(&self) -> String {
-        format!("{}:{}", self.place.repository, self.place.tag_or_latest())
+        format!("{}:{}", self.place.repository, self.place.selector.tag_or_latest())
     }
 }
 
@@ -48,7 +40,7 @@ pub async fn run(request: ImageRequest, context: &Context) -> Result<(), Command
             .await
             .map_err(|error| CommandError::because(attempted.clone(), error))?;
         let repository = store.repository(&request.place.repository);
-        let root = repository.get_manifest(&request.place.reference()).await;
+        let root = repository.get_manifest(&request.place.selector.reference()).await;
         Ok((root.map_err(|error| missing(&attempted, &request, error))?, repository))
     });
     let (root, repository) = found.await?;
@@ -57,7 +49,7 @@ pub async fn run(request: ImageRequest, context: &Context) -> Result<(), Command
         Some(ImagePlace::Docker(name)) => pull_docker(&request, name, &repository, &root, context).await,
         None => pull_docker(&request, &request.default_name(), &repository, &root, context).await,
     }?;
-    outcome.outcome(request.reference(), begun).tell("pulled", request.digestfile.as_deref(), context)
+    outcome.outcome(request.named(), begun).tell("pulled", request.digestfile.as_deref(), context)
 }
 
 fn missing(attempted: &str, request: &ImageRequest, error: storage_layout::Error) -> CommandError {
@@ -101,7 +93,7 @@ async fn pull_docker(
     root: &Manifest,
     context: &Context,
 ) -> Result<Moved, CommandError> {
-    let attempted = format!("cannot pull {}", request.reference());
+    let attempted = format!("cannot pull {}", request.named());
     let platform = match request.platforms.as_slice() {
         [] => None,
         [platform] => Some(platform),
@@ -115,7 +107,7 @@ async fn pull_docker(
         _ => root.clone(),
     };
     let (final_repository, final_tag) = split_name(name)?;
-    let asked = context.unless_stopped(format!("pulling {}", request.reference()), async {
+    let asked = context.unless_stopped(format!("pulling {}", request.named()), async {
         let because = |error| CommandError::because(attempted.clone(), error);
         let engine = context.docker_unasked().map_err(because)?;
         let daemon = engine.while_greeting(engine.describe()).await.map_err(because)?.map_err(because)?;
@@ -123,7 +115,7 @@ async fn pull_docker(
     });
     let (engine, daemon) = asked.await?;
     let pulling = Pulling { engine: &engine, repository, root: &chosen, name: &final_repository, tag: &final_tag };
-    let doing = || format!("pulling {}", request.reference());
+    let doing = || format!("pulling {}", request.named());
     let looking = async {
         let image = pulling.image_for(&daemon, platform, &attempted).await;
         // An index without the daemon's own platform is no failure yet: by registry the daemon chooses, and may know better.

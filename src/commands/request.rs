@@ -20,3 +20,11 @@ pub struct ImageRequest {
     /// Where to write the digest.
     pub digestfile: Option<PathBuf>,
 }
+
+impl ImageRequest {
+    /// Returns the image's place as the tag names it that is meant; a digest alone means none.
+    pub(super) fn named(&self) -> String {
+        let place = BucketRef { selector: self.place.selector.by_tag(), ..self.place.clone() };
+        format!("{}://{place}", self.backend.scheme())
+    }
+}

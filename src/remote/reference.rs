@@ -4,12 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use storage_layout::{Digest, Reference, RepositoryName, Tag, shortened};
+use storage_layout::{ReferenceParts, RepositoryName, Selector, shortened};
 
 /// The scheme that says that a registry is meant, as skopeo writes it.
 const SCHEME: &str = "docker://";
-/// The tag that is meant when none is given.
-const LATEST: &str = "latest";
 /// What all of Docker Hub's names are kept as.
 const DOCKER_HUB: &str = "docker.io";
 /// Where Docker Hub answers.
@@ -126,25 +124,8 @@ pub struct RemoteReference {
     pub registry: RegistryName,
     /// The repository in it.
     pub repository: RepositoryName,
-    /// The tag, if one was written.
-    pub tag: Option<Tag>,
-    /// The digest, if one was written.
-    pub digest: Option<Digest>,
-}
-
-impl RemoteReference {
-    /// Returns what to ask the repository for: the digest if there is one, else the tag, else `latest`.
-    pub fn reference(&self) -> Reference {
-        match &self.digest {
-            Some(digest) => Reference::Digest(digest.clone()),
-            None => Reference::Tag(self.tag_or_latest()),
-        }
-    }
-
-    /// Returns the tag, or `latest` if none was written.
-    pub fn tag_or_latest(&self) -> Tag {
-        self.tag.clone().unwrap_or_else(|| LATEST.parse().expect("\"latest\" is a tag"))
-    }
+    /// The tag and the digest, as far as they were written.
+    pub selector: Selector,
 }
 
 impl FromStr for RemoteReference {
@@ -152,21 +133,13 @@ impl FromStr for RemoteReference {
 
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
         let invalid = |problem: &str| InvalidReference::new(text, problem);
-        let place = text.strip_prefix(SCHEME).unwrap_or(text);
-        let (place, digest) = match place.split_once('@') {
-            Some((place, digest)) => (place, Some(digest)),
-            None => (place, None),
-        };
-        let Some((host, image)) = place.split_once('/') else {
+        let parts = ReferenceParts::of(text.strip_prefix(SCHEME).unwrap_or(text));
+        let Some(ReferenceParts { place: host, name, tag, digest }) = parts else {
             return Err(invalid("names no registry and repository: write HOST/NAME:TAG, such as ghcr.io/org/app:v1"));
         };
         let registry: RegistryName = host
             .parse()
             .map_err(|_| invalid("begins with no registry: write HOST/NAME:TAG, such as docker.io/library/alpine:3"))?;
-        let (name, tag) = match image.split_once(':') {
-            Some((name, tag)) => (name, Some(tag)),
-            None => (image, None),
-        };
         // As Docker does: an official image has no organisation in its name.
         let full =
             if registry.is_docker_hub() && !name.contains('/') { format!("library/{name}") } else { name.to_owned() };
@@ -183,20 +156,20 @@ impl FromStr for RemoteReference {
             .map(str::parse)
             .transpose()
             .map_err(|_| invalid("has no digest after the @: write @sha256: and 64 lowercase hexadecimal digits"))?;
-        Ok(Self { registry, repository, tag, digest })
+        Ok(Self { registry, repository, selector: Selector { tag, digest } })
     }
 }
 
 impl fmt::Display for RemoteReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.registry, self.repository)?;
-        self.tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))?;
-        self.digest.as_ref().map_or(Ok(()), |digest| write!(f, "@{digest}"))
+        write!(f, "{}/{}{}", self.registry, self.repository, self.selector)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use storage_layout::Tag;
+
     use super::*;
 
     fn parse(text: &str) -> RemoteReference {
@@ -226,13 +199,12 @@ mod tests {
         ] {
             let found = parse(text);
             assert_eq!((found.registry.as_str(), found.repository.as_str()), (registry, repository), "{text}");
-            assert_eq!(found.tag.as_ref().map(Tag::as_str), tag, "{text}");
-            assert_eq!(found.digest, None);
+            assert_eq!(found.selector.tag.as_ref().map(Tag::as_str), tag, "{text}");
+            assert_eq!(found.selector.digest, None);
             let with_digest = parse(&format!("{text}@{digest}"));
-            assert_eq!(with_digest.reference().to_string(), digest);
+            assert_eq!(with_digest.selector.reference().to_string(), digest);
             assert_eq!(parse(&with_digest.to_string()), with_digest);
         }
-        assert_eq!(parse("ghcr.io/a").reference().to_string(), "latest");
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub use digest::{Algorithm, Digest, Digester, shortened};
 pub use error::{Error, Result};
 pub use key::{Key, ROOT};
 pub use manifest::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Platform};
-pub use name::{Reference, RepositoryName, Tag};
+pub use name::{Reference, ReferenceParts, RepositoryName, Selector, Tag};
 pub use referrers::referrers_tag;
 pub use store::{Repository, Store, StoreOptions};
 pub use tag::Page;

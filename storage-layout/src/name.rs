@@ -90,6 +90,11 @@ pub struct Tag(Box<str>);
 checked_text!(Tag, TagInvalid);
 
 impl Tag {
+    /// Returns the tag that is meant where none is written.
+    pub fn latest() -> Self {
+        Self("latest".into())
+    }
+
     /// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`, ASCII only.
     fn is_valid(text: &str) -> bool {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -135,6 +140,81 @@ impl From<Tag> for Reference {
 impl From<Digest> for Reference {
     fn from(digest: Digest) -> Self {
         Self::Digest(digest)
+    }
+}
+
+/// Which manifest of a repository is meant, as people write it behind the name: `[:TAG][@DIGEST]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Selector {
+    /// The tag, if one was written.
+    pub tag: Option<Tag>,
+    /// The digest, if one was written.
+    pub digest: Option<Digest>,
+}
+
+impl Selector {
+    /// Returns what to ask the repository for: the digest if there is one, else the tag, else `latest`.
+    pub fn reference(&self) -> Reference {
+        match &self.digest {
+            Some(digest) => Reference::Digest(digest.clone()),
+            None => Reference::Tag(self.tag_or_latest()),
+        }
+    }
+
+    /// Returns the tag, or `latest` if none was written.
+    pub fn tag_or_latest(&self) -> Tag {
+        self.tag.clone().unwrap_or_else(Tag::latest)
+    }
+
+    /// Returns the tag that is meant: a digest alone means none.
+    pub fn tag_meant(&self) -> Option<Tag> {
+        (self.tag.is_some() || self.digest.is_none()).then(|| self.tag_or_latest())
+    }
+
+    /// Returns what selects by the tag that is meant.
+    #[must_use]
+    pub fn by_tag(&self) -> Self {
+        Self { tag: self.tag_meant(), digest: None }
+    }
+}
+
+impl From<Reference> for Selector {
+    fn from(reference: Reference) -> Self {
+        match reference {
+            Reference::Tag(tag) => Self { tag: Some(tag), digest: None },
+            Reference::Digest(digest) => Self { tag: None, digest: Some(digest) },
+        }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))?;
+        self.digest.as_ref().map_or(Ok(()), |digest| write!(f, "@{digest}"))
+    }
+}
+
+/// `PLACE/NAME[:TAG][@DIGEST]`, taken apart and not checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReferenceParts<'a> {
+    /// What stands before the first slash: a bucket or a registry.
+    pub place: &'a str,
+    /// The repository's name.
+    pub name: &'a str,
+    /// The tag, if there is a colon.
+    pub tag: Option<&'a str>,
+    /// The digest, if there is an `@`.
+    pub digest: Option<&'a str>,
+}
+
+impl<'a> ReferenceParts<'a> {
+    /// Takes a text apart. Returns `None` if no slash separates place and name.
+    pub fn of(text: &'a str) -> Option<Self> {
+        let cut = |text: &'a str, at: char| text.split_once(at).map_or((text, None), |(head, tail)| (head, Some(tail)));
+        let (path, digest) = cut(text, '@');
+        let (place, image) = path.split_once('/')?;
+        let (name, tag) = cut(image, ':');
+        Some(Self { place, name, tag, digest })
     }
 }
 
@@ -193,6 +273,29 @@ mod tests {
         for bad in ["", ".a", "-a", "a/b", "a:b", "a b", "vé", "..", "a\n", &too_long] {
             assert!(bad.parse::<Tag>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn what_is_meant_follows_from_what_is_written() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (tag, named, asked, meant) in [
+            (None, false, "latest", Some("latest")),
+            (Some("v1"), false, "v1", Some("v1")),
+            (None, true, digest.as_str(), None),
+            (Some("v1"), true, digest.as_str(), Some("v1")),
+        ] {
+            let tag: Option<Tag> = tag.map(|tag| tag.parse().unwrap());
+            let selector = Selector { tag, digest: named.then(|| digest.parse().unwrap()) };
+            assert_eq!(selector.reference().to_string(), asked);
+            assert_eq!(selector.tag_meant().as_ref().map(Tag::as_str), meant);
+            let written = format!("app{selector}");
+            let parts = format!("place/{written}");
+            let parts = ReferenceParts::of(&parts).unwrap();
+            assert_eq!((parts.place, parts.name), ("place", "app"));
+            assert_eq!(parts.tag, selector.tag.as_ref().map(Tag::as_str));
+            assert_eq!(parts.digest, selector.digest.as_ref().map(Digest::as_str));
+        }
+        assert_eq!(ReferenceParts::of("app:v1@sha256:a/b"), None);
     }
 
     #[test]

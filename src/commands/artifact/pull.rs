@@ -60,17 +60,13 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
     if files.is_empty() {
         context.printer.note("the artifact has no files");
     }
-    let named = match (place.tag(), place.digest()) {
-        (None, Some(_)) => place.with_reference(None),
-        _ => place.with_reference(Some(&Reference::Tag(place.tag_or_latest()))),
-    };
     let blobs: Vec<CopiedBlob> = root
         .layers()
         .iter()
         .filter(|layer| files.iter().any(|file| file.digest == layer.digest))
         .map(|layer| CopiedBlob { descriptor: layer.clone(), status: BlobStatus::Sent })
         .collect();
-    Outcome::new(named.to_string(), &root, Transport::Registry, &blobs, begun)
+    Outcome::new(place.by_tag().to_string(), &root, Transport::Registry, &blobs, begun)
         .with_files(files)
         .tell("pulled", None, context)
 }

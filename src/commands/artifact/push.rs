@@ -28,7 +28,7 @@ pub async fn run(request: Request, context: &Context) -> Result<(), CommandError
     let begun = Instant::now();
     let Request { place, plan, as_image } = request;
     let tag = place.tag_or_latest();
-    let named = place.with_reference(Some(&tag.clone().into())).to_string();
+    let named = place.by_tag().to_string();
     let attempted = format!("cannot push to {named}");
     let doing = || format!("pushing to {named}");
     let prepared = context.unless_stopped(doing(), async {

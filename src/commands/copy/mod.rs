@@ -98,7 +98,7 @@ fn outcome(source: &Place, target: &Place, copied: &Copied, options: &Options, b
     let is_local = |place: &Place| matches!(place, Place::Local(_));
     let transport = if is_local(source) || is_local(target) { Transport::Archive } else { Transport::Registry };
     let named = match target {
-        Place::Repository(place) => place.with_reference(Some(&place.tag_or_latest().into())).to_string(),
+        Place::Repository(place) => place.by_tag().to_string(),
         Place::Local(place) => place.to_string(),
     };
     Outcome::new(named, &copied.root, transport, &copied.blobs, begun)

@@ -38,7 +38,7 @@ pub async fn pull(request: PullRequest, context: &Context) -> Result<(), Command
                 .hint("say where it goes: --path FILE, or --image NAME:TAG for the Docker daemon"));
         }
     };
-    let reference = source.without_digest().to_string();
+    let reference = source.by_tag().to_string();
     let options = Options { platforms, referrers: false, dry_run: false };
     let copied = copy(&Place::Repository(source), &Place::Local(image), &options, context).await?;
     Outcome::new(reference, &copied.root, Transport::Archive, &copied.blobs, begun).tell(

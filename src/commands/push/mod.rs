@@ -33,9 +33,7 @@ pub struct Request {
 pub async fn run(request: Request, context: &Context) -> Result<(), CommandError> {
     let begun = Instant::now();
     let Request { image: request, compression } = &request;
-    let tag = request.place.tag_or_latest();
-    let reference =
-        format!("{}://{}/{}:{tag}", request.backend.scheme(), request.place.bucket, request.place.repository);
+    let (tag, reference) = (request.place.selector.tag_or_latest(), request.named());
     if compression.is_some_and(|compression| compression.format() == CompressionFormat::Zstd) {
         context.printer.note("warning: Docker before 23.0 cannot pull layers that are compressed by zstd");
     }
