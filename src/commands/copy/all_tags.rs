@@ -30,7 +30,7 @@ pub(super) async fn run(
     for place in [source, target] {
         if place.tag().is_some() || place.digest().is_some() {
             let message = format!("--all-tags copies whole repositories, and {place} names one image");
-            return Err(CommandError::new(ExitStatus::Usage, message).hint("leave the tag and the digest away"));
+            return Err(CommandError::usage(message).hint("leave the tag and the digest away"));
         }
     }
     let Opened { from, to, tags } = open(source, target, options, context).await?;

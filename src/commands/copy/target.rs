@@ -124,7 +124,7 @@ pub(super) async fn open_repository(
     context: &Context,
 ) -> Result<Option<Arc<dyn Repository>>, CommandError> {
     if place.digest().is_some() {
-        return Err(CommandError::new(ExitStatus::Usage, format!("cannot copy to {place}: it names a digest"))
+        return Err(CommandError::usage(format!("cannot copy to {place}: it names a digest"))
             .hint("copy to a tag; the digest is printed when it is done"));
     }
     let intent = if dry_run { Intent::Read } else { Intent::Write };
