@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::name::RepositoryName;
 use crate::objects::Objects;
 use crate::read_ahead::ReadBudget;
+use crate::server_copy::Near;
 use crate::sizes::Sizes;
 use crate::verified::Verified;
 
@@ -96,7 +97,7 @@ impl Store {
 
     /// Returns a handle to a repository, which need not exist.
     pub fn repository(&self, name: &RepositoryName) -> Repository {
-        Repository { store: self.clone(), name: name.clone() }
+        Repository { store: self.clone(), name: name.clone(), near: None }
     }
 
     /// Waits until what dropped writers had begun is removed from the bucket. To be called before the process ends, when nothing
@@ -117,6 +118,8 @@ impl Store {
 pub struct Repository {
     pub(crate) store: Store,
     pub(crate) name: RepositoryName,
+    /// What has blobs of another bucket copied, if anything can.
+    pub(crate) near: Option<Arc<Near>>,
 }
 
 impl Repository {
