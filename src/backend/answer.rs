@@ -94,6 +94,9 @@ impl Answer {
     }
 }
 
+/// What is refused to a request of our own; those of `object_store` leave texts.
+impl std::error::Error for Answer {}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.told_by("the store"))

@@ -2,6 +2,7 @@
 
 mod block_blobs;
 mod connection_string;
+mod copy;
 mod credentials;
 mod environment;
 #[cfg(test)]
@@ -11,9 +12,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use object_store::CredentialProvider;
 use object_store::azure::{AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder};
+use object_store::client::ClientOptions;
 use object_store::path::Path;
-use object_store::{CredentialProvider, ObjectStore};
 
 use super::cloud::{Cloud, check_name};
 use super::error::{Error, Kind};
@@ -21,13 +23,15 @@ use super::failure::Cause;
 use super::http::{Limits, Observed, Pace, client_options};
 use super::preflight::{Preflight, Words};
 use super::routed::RoutedStore;
+use super::server_copy::{Opened, Sender};
 use super::{Intent, Leftovers, Options, Secret};
 use block_blobs::BlockBlobs;
+use copy::AzureCopier;
 use environment::Settings;
 
 /// How to reach a container of Azure's. What is absent here is looked up where Azure's own tools look: in the environment,
 /// with the identity of the machine, at the login of `az`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AzureConfig {
     /// The storage account.
     pub account_name: Option<String>,
@@ -142,7 +146,7 @@ impl Cloud for AzureConfig {
         bucket: &str,
         root: &Path,
         intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
+    ) -> Result<Opened, Error> {
         let credentials = credentials::of(self, settings, limits)?;
         let build =
             |pace: Pace, observed: Option<&Observed>| self.build(settings, bucket, &credentials, pace, observed);
@@ -160,7 +164,11 @@ impl Cloud for AzureConfig {
             put: Arc::<MicrosoftAzure>::clone(&blocks),
             storage_class: None,
         };
-        Ok(Arc::new(BlockBlobs::new(routed, blocks)))
+        let copier = (!settings.is_anonymous()).then(|| self.copier(settings, bucket, &credentials)).transpose()?;
+        Ok(Opened {
+            store: Arc::new(BlockBlobs::new(routed, blocks)),
+            copier: copier.map(|copier| Arc::new(copier) as _),
+        })
     }
 
     async fn credentials_found(&self, limits: &Limits, settings: &Settings) -> Result<String, Error> {
@@ -173,6 +181,23 @@ impl Cloud for AzureConfig {
 }
 
 impl AzureConfig {
+    fn client_options(&self, settings: &Settings, pace: Pace) -> Result<ClientOptions, Error> {
+        let ca_file = self.options.ca_file.as_deref();
+        let client = client_options(&self.options, Some(&settings.endpoint), &settings.no_proxy, ca_file)?;
+        Ok(pace.limit(client))
+    }
+
+    fn copier(&self, settings: &Settings, container: &str, credentials: &Credentials) -> Result<AzureCopier, Error> {
+        let options = self.client_options(settings, Pace::Put)?;
+        Ok(AzureCopier {
+            sender: Sender::new(options, Pace::Put.retries(self.options.retries)),
+            account: settings.account.clone(),
+            endpoint: settings.endpoint.clone(),
+            container: container.to_owned(),
+            credentials: Arc::clone(credentials),
+        })
+    }
+
     fn build(
         &self,
         settings: &Settings,
@@ -181,16 +206,14 @@ impl AzureConfig {
         pace: Pace,
         observed: Option<&Observed>,
     ) -> Result<MicrosoftAzure, Error> {
-        let options = &self.options;
-        let client = client_options(options, Some(&settings.endpoint), &settings.no_proxy, options.ca_file.as_deref())?;
         let mut builder = MicrosoftAzureBuilder::new()
             .with_account(&settings.account)
             .with_container_name(container)
             .with_endpoint(settings.endpoint.clone())
             .with_credentials(Arc::clone(credentials))
             .with_skip_signature(settings.is_anonymous())
-            .with_client_options(pace.limit(client))
-            .with_retry(pace.retries(options.retries));
+            .with_client_options(self.client_options(settings, pace)?)
+            .with_retry(pace.retries(self.options.retries));
         if let Some(observed) = observed {
             builder = builder.with_http_connector(observed.clone());
         }

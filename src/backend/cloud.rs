@@ -1,12 +1,10 @@
 //! What the stores behind HTTP have in common: settings are completed, and then nothing takes longer than it may.
 
-use std::sync::Arc;
-
-use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::error::{Error, in_time};
 use super::http::Limits;
+use super::server_copy::Opened;
 use super::{Intent, Leftovers};
 
 /// A kind of store behind HTTP.
@@ -39,7 +37,7 @@ pub(super) trait Cloud {
         bucket: &str,
         root: &Path,
         intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error>;
+    ) -> Result<Opened, Error>;
 
     /// Says which credentials there are and where they come from. Login services are asked for them.
     async fn credentials_found(&self, limits: &Limits, settings: &Self::Settings) -> Result<String, Error>;
@@ -64,12 +62,7 @@ pub(super) fn check_name(bucket: &str, marks: &str, what: &str, rule: &str) -> R
 }
 
 /// Opens a bucket.
-pub(super) async fn connect<C: Cloud>(
-    config: &C,
-    bucket: &str,
-    root: &Path,
-    intent: Intent,
-) -> Result<Arc<dyn ObjectStore>, Error> {
+pub(super) async fn connect<C: Cloud>(config: &C, bucket: &str, root: &Path, intent: Intent) -> Result<Opened, Error> {
     connect_within(config, &Limits::default(), &config.settings().await?, bucket, root, intent).await
 }
 
@@ -81,7 +74,7 @@ pub(super) async fn connect_within<C: Cloud>(
     bucket: &str,
     root: &Path,
     intent: Intent,
-) -> Result<Arc<dyn ObjectStore>, Error> {
+) -> Result<Opened, Error> {
     C::check_bucket(bucket)?;
     // Amazon's credential chain makes a future of some 25 KiB.
     let opening = Box::pin(config.open(limits, settings, bucket, root, intent));

@@ -50,6 +50,9 @@ impl<'a> Failure<'a> {
             if let Some(missing) = cause.downcast_ref() {
                 return Self::NoCredentials(missing);
             }
+            if let Some(answer) = cause.downcast_ref::<Answer>() {
+                return Self::Answered(answer.clone());
+            }
             if let Some(http) = cause.downcast_ref() {
                 return Self::Unanswered(http);
             }

@@ -13,7 +13,7 @@ use super::no_symlinks::NoSymlinks;
 use super::{Intent, Options};
 
 /// Where the folders are, and how carefully they are written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FsConfig {
     /// The folder that holds the buckets; each bucket is a folder in it.
     pub dir: PathBuf,

@@ -1,5 +1,6 @@
 //! Google Cloud Storage, by its XML API.
 
+mod copy;
 mod credentials;
 mod environment;
 #[cfg(test)]
@@ -9,10 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::{Request, header};
-use object_store::client::HttpRequestBody;
+use object_store::client::{ClientOptions, HttpRequestBody};
 use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::path::Path;
-use object_store::{CredentialProvider, HeaderMap, HeaderValue, ObjectStore};
+use object_store::{CredentialProvider, HeaderMap, HeaderValue};
 
 use super::cloud::{Cloud, check_name};
 use super::error::{Error, Kind};
@@ -21,7 +22,9 @@ use super::http::{Limits, Observed, Pace, client_options};
 use super::leftovers::{Dialect, Leftovers};
 use super::preflight::{Preflight, Words};
 use super::routed::RoutedStore;
+use super::server_copy::{Opened, Sender};
 use super::{Intent, Options, describe};
+use copy::GcsCopier;
 use environment::Settings;
 
 /// The header that names the project whom requests are billed to.
@@ -40,7 +43,7 @@ const DIALECT: Dialect = Dialect {
 
 /// How to reach a bucket of Google's. What is absent here is looked up where Google's own tools look: in the environment,
 /// in the file that `gcloud` writes, at the machine's metadata server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcsConfig {
     /// The project that requests are counted against and billed to, where that is not the bucket's.
     pub project_id: Option<String>,
@@ -77,7 +80,7 @@ impl Cloud for GcsConfig {
         bucket: &str,
         root: &Path,
         intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
+    ) -> Result<Opened, Error> {
         let credentials = credentials::of(settings, limits, self.options.proxy.as_ref())?;
         let preflight = Pace::Preflight { request: limits.request, retries: limits.retries };
         let mut project = settings.project.as_deref();
@@ -92,12 +95,13 @@ impl Cloud for GcsConfig {
                 Preflight { store: &store, observed: &observed, place, own_endpoint, root, intent, words }.run().await;
             match checked {
                 Ok(()) => {
-                    return Ok(Arc::new(RoutedStore {
+                    let store = RoutedStore {
                         meta: Arc::new(clients.build(Pace::Meta, None)?),
                         get: Arc::new(clients.build(Pace::Get, None)?),
                         put: Arc::new(clients.build(Pace::Put, None)?),
                         storage_class: None,
-                    }));
+                    };
+                    return Ok(Opened { store: Arc::new(store), copier: Some(Arc::new(clients.copier()?)) });
                 }
                 // The bucket's owner has others pay. The project of the environment is used for that and nothing else: most
                 // accounts may not bill what they read to a project that is named there.
@@ -160,9 +164,8 @@ struct Clients<'a> {
 }
 
 impl Clients<'_> {
-    fn build(&self, pace: Pace, observed: Option<&Observed>) -> Result<GoogleCloudStorage, Error> {
-        let Self { config, settings, bucket, .. } = self;
-        let options = &config.options;
+    fn options(&self, pace: Pace) -> Result<ClientOptions, Error> {
+        let (options, settings) = (&self.config.options, self.settings);
         let endpoint = settings.endpoint.as_deref();
         let mut client = client_options(options, endpoint, &settings.no_proxy, options.ca_file.as_deref())?;
         if let Some(project) = self.project {
@@ -174,14 +177,29 @@ impl Clients<'_> {
             headers.insert(QUOTA_PROJECT, value);
             client = client.with_default_headers(headers);
         }
+        Ok(pace.limit(client))
+    }
+
+    fn copier(&self) -> Result<GcsCopier, Error> {
+        let Self { config, settings, bucket, credentials, .. } = self;
+        Ok(GcsCopier {
+            sender: Sender::new(self.options(Pace::Put)?, Pace::Put.retries(config.options.retries)),
+            endpoint: settings.endpoint.clone().unwrap_or_else(|| GOOGLE.to_owned()),
+            bucket: (*bucket).to_owned(),
+            credentials: (!settings.is_anonymous()).then(|| Arc::clone(credentials)),
+        })
+    }
+
+    fn build(&self, pace: Pace, observed: Option<&Observed>) -> Result<GoogleCloudStorage, Error> {
+        let Self { config, settings, bucket, .. } = self;
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_bucket_name(*bucket)
-            .with_client_options(pace.limit(client))
-            .with_retry(pace.retries(options.retries))
+            .with_client_options(self.options(pace)?)
+            .with_retry(pace.retries(config.options.retries))
             // Given also to nobody: writes of `object_store` send a token even when they are told to send none.
             .with_credentials(Arc::clone(self.credentials))
             .with_skip_signature(settings.is_anonymous());
-        if let Some(endpoint) = endpoint {
+        if let Some(endpoint) = &settings.endpoint {
             builder = builder.with_base_url(endpoint);
         }
         if let Some(observed) = observed {

@@ -19,6 +19,7 @@ mod no_symlinks;
 mod preflight;
 mod routed;
 mod s3;
+mod server_copy;
 #[cfg(test)]
 mod test_server;
 
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use storage_layout::ServerCopy;
 
 pub use crate::secret::Secret;
 pub use azure::{AzureConfig, CredentialType};
@@ -38,9 +40,10 @@ pub use gcs::GcsConfig;
 pub use leftovers::Leftovers;
 pub use location::{BucketRef, InvalidLocation, Scheme, check_bucket, is_url, parse_url};
 pub use s3::S3Config;
+use server_copy::{Copier, Copies, Opened};
 
 /// A kind of store and how to reach it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendConfig {
     /// Amazon S3, and what speaks its language.
     S3(S3Config),
@@ -53,7 +56,7 @@ pub enum BackendConfig {
 }
 
 /// What all kinds of stores have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How often a failed request is tried again.
     pub retries: u32,
@@ -108,14 +111,53 @@ impl BackendConfig {
     /// [`Error`] names the bucket and the place that was asked, and says what to do. Whether objects may be written is not
     /// tried out.
     pub async fn connect(&self, bucket: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
+        Ok(self.open(bucket, intent).await?.0)
+    }
+
+    /// Opens a bucket as [`BackendConfig::connect`] does, and what has its service copy objects of `source_bucket` to it: nothing
+    /// if that is of another service, is reached with other credentials, or is a folder.
+    ///
+    /// # Errors
+    /// As [`BackendConfig::connect`].
+    pub async fn connect_near(
+        &self,
+        bucket: &str,
+        intent: Intent,
+        source: &Self,
+        source_bucket: &str,
+    ) -> Result<(Arc<dyn ObjectStore>, Option<Arc<dyn ServerCopy>>), Error> {
+        let source_root = root_dir(source.options().root_dir.as_deref())?;
+        let (objects, copier) = self.open(bucket, intent).await?;
+        let Some(copier) = copier.filter(|_| self.is_as(source)) else { return Ok((objects, None)) };
         let root = root_dir(self.options().root_dir.as_deref())?;
-        let store = match self {
+        Ok((objects, Some(Arc::new(Copies::new(copier, root, source_bucket, source_root)))))
+    }
+
+    async fn open(
+        &self,
+        bucket: &str,
+        intent: Intent,
+    ) -> Result<(Arc<dyn ObjectStore>, Option<Arc<dyn Copier>>), Error> {
+        let root = root_dir(self.options().root_dir.as_deref())?;
+        let Opened { store, copier } = match self {
             Self::S3(config) => cloud::connect(config, bucket, &root, intent).await?,
             Self::Gcs(config) => cloud::connect(config, bucket, &root, intent).await?,
             Self::Azure(config) => cloud::connect(config, bucket, &root, intent).await?,
-            Self::Fs(config) => config.connect(bucket, intent)?,
+            Self::Fs(config) => Opened { store: config.connect(bucket, intent)?, copier: None },
         };
-        Ok(if root.is_root() { store } else { Arc::new(PrefixStore::new(store, root)) })
+        Ok((if root.is_root() { store } else { Arc::new(PrefixStore::new(store, root)) }, copier))
+    }
+
+    /// Tells whether buckets are reached in the same way with both, wherever in the buckets the root folder is.
+    fn is_as(&self, other: &Self) -> bool {
+        let mut same = other.clone();
+        match &mut same {
+            Self::S3(S3Config { options, .. })
+            | Self::Gcs(GcsConfig { options, .. })
+            | Self::Azure(AzureConfig { options, .. })
+            | Self::Fs(FsConfig { options, .. }) => options.root_dir.clone_from(&self.options().root_dir),
+        }
+        same == *self
     }
 
     /// Says which credentials there are and where they come from, without what is secret about them; nothing of a store that

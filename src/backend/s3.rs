@@ -1,6 +1,7 @@
 //! Amazon S3, and what speaks its language.
 
 mod clients;
+mod copy;
 mod credentials;
 mod environment;
 mod lifecycle;
@@ -13,15 +14,16 @@ use std::sync::Arc;
 
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::ProfileFileRegionProvider;
-use object_store::aws::{AwsCredentialProvider, resolve_bucket_region};
+use object_store::StaticCredentialProvider;
+use object_store::aws::{AmazonS3, AwsCredentialProvider, resolve_bucket_region};
 use object_store::path::Path;
-use object_store::{ObjectStore, StaticCredentialProvider};
 
 use super::cloud::{Cloud, check_name};
 use super::error::{Error, Kind};
 use super::failure::joined;
 use super::http::{Limits, Observed, Pace};
 use super::routed::RoutedStore;
+use super::server_copy::Opened;
 use super::{Intent, Leftovers, Options, Secret};
 use clients::Clients;
 use credentials::SdkCredentials;
@@ -33,7 +35,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 
 /// How to reach an S3 bucket. What is absent here is looked up where Amazon's own tools look: in the environment, then in
 /// the profile.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct S3Config {
     /// The region, such as `eu-west-1`.
     pub region: Option<String>,
@@ -94,7 +96,7 @@ impl Cloud for S3Config {
         bucket: &str,
         root: &Path,
         intent: Intent,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
+    ) -> Result<Opened, Error> {
         let clients = Clients::new(self, settings, bucket)?;
         let region = &self.region(limits, settings, bucket, &clients).await?;
         let credentials = self.credentials(limits, settings, region).await?;
@@ -107,12 +109,16 @@ impl Cloud for S3Config {
         let own_endpoint = settings.endpoint.is_some();
         Preflight { store, observed, place, bucket, own_endpoint, region, root, intent }.run().await?;
 
-        Ok(Arc::new(RoutedStore {
+        let put = Arc::new(build(Pace::Put, None)?);
+        let store = RoutedStore {
             meta: Arc::new(build(Pace::Meta, None)?),
             get: Arc::new(build(Pace::Get, None)?),
-            put: Arc::new(build(Pace::Put, None)?),
+            put: Arc::<AmazonS3>::clone(&put),
             storage_class: self.storage_class.clone(),
-        }))
+        };
+        // Without credentials there is nothing to sign with.
+        let copier = credentials.is_some().then(|| Arc::new(clients.copier(put)) as _);
+        Ok(Opened { store: Arc::new(store), copier })
     }
 
     async fn credentials_found(&self, limits: &Limits, settings: &Settings) -> Result<String, Error> {

@@ -53,3 +53,17 @@ pub(super) fn text(error: &Error) -> String {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     format!("{error}\n{source}\n{}", error.hints().join("\n"))
 }
+
+/// Returns what the environment says of a real service of the tests, in the order of `names`. `None` means that there is none.
+pub(super) fn service<const N: usize>(kind: &str, names: [&str; N]) -> Option<[String; N]> {
+    let variable = |name| std::env::var(format!("OCI_STORE_TEST_{kind}_{name}")).ok().filter(|value| !value.is_empty());
+    let given: Vec<_> = names.into_iter().filter_map(variable).collect();
+    let given = given.try_into().ok();
+    let (required, kind) =
+        (std::env::var("OCI_STORE_REQUIRE").unwrap_or_default(), kind.to_lowercase().replace('_', "-"));
+    assert!(
+        given.is_some() || !required.split(',').any(|name| name.trim() == kind),
+        "{kind} is required, and not given"
+    );
+    given
+}

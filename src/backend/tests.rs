@@ -215,3 +215,24 @@ fn debug_shows_no_secret() {
     let debug = format!("{config:?}");
     assert!(debug.contains("[secret]") && !debug.contains("hunter2"), "{debug}");
 }
+
+#[test]
+fn only_what_is_reached_in_the_same_way_is_of_the_same_service() {
+    let s3 = |change: &dyn Fn(&mut S3Config)| {
+        let mut config = S3Config { endpoint: Some("http://a".to_owned()), ..S3Config::default() };
+        config.options.root_dir = Some("here".to_owned());
+        change(&mut config);
+        BackendConfig::S3(config)
+    };
+    let own = s3(&|_| {});
+    for (same, other) in [
+        (true, s3(&|_| {})),
+        (true, s3(&|config| config.options.root_dir = None)),
+        (false, s3(&|config| config.endpoint = None)),
+        (false, s3(&|config| config.profile = Some("other".to_owned()))),
+        (false, s3(&|config| config.secret_key = Some("other".into()))),
+        (false, BackendConfig::Gcs(GcsConfig { endpoint: Some("http://a".to_owned()), ..GcsConfig::default() })),
+    ] {
+        assert_eq!(own.is_as(&other), same, "{other:?}");
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::{Method, header};
 use axum::response::{Html, IntoResponse, Response};
-use object_store::{ObjectStoreExt, PutMode};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 
 use super::*;
 use crate::backend::cloud::connect_within;
@@ -45,7 +45,7 @@ async fn connect_as(
 ) -> Result<Arc<dyn ObjectStore>, Error> {
     let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let settings = Settings::resolve(config, &lookup)?;
-    connect_within(config, limits, &settings, "images", &Path::from("root"), intent).await
+    Ok(connect_within(config, limits, &settings, "images", &Path::from("root"), intent).await?.store)
 }
 
 async fn connect(endpoint: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
-use object_store::ObjectStoreExt;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::environment::Identity;
 use super::*;
@@ -50,7 +50,7 @@ async fn connect_as(
 ) -> Result<Arc<dyn ObjectStore>, Error> {
     let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let settings = Settings::resolve(config, &lookup)?;
-    connect_within(config, limits, &settings, "bucket", &Path::from("root"), intent).await
+    Ok(connect_within(config, limits, &settings, "bucket", &Path::from("root"), intent).await?.store)
 }
 
 async fn connect(endpoint: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
@@ -304,7 +304,7 @@ async fn by_metadata(host: &str, url: &str) -> Result<Arc<dyn ObjectStore>, Erro
     let mut settings = Settings::resolve(&GcsConfig::default(), &lookup)?;
     settings.endpoint = Some(url.to_owned());
     let limits = Limits { credentials: Duration::from_millis(500), ..limits() };
-    connect_within(&config(url), &limits, &settings, "bucket", &Path::default(), Intent::Read).await
+    Ok(connect_within(&config(url), &limits, &settings, "bucket", &Path::default(), Intent::Read).await?.store)
 }
 
 #[tokio::test]

@@ -1,13 +1,17 @@
 //! The HTTP clients of one bucket: the same address and identity, different time limits.
 
+use std::sync::Arc;
+
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
 
 use super::S3Config;
+use super::copy::{Portions, S3Copier};
 use super::environment::Settings;
 use crate::backend::error::{Error, Kind};
 use crate::backend::failure::Cause;
 use crate::backend::http::{Observed, Pace, client_options};
+use crate::backend::server_copy::Sender;
 
 /// Builds the clients.
 pub(super) struct Clients<'a> {
@@ -65,6 +69,19 @@ impl<'a> Clients<'a> {
         })
     }
 
+    /// Makes what copies to the bucket from others; `store` is a client for writing.
+    pub(super) fn copier(&self, store: Arc<AmazonS3>) -> S3Copier {
+        let config = self.config;
+        S3Copier {
+            store,
+            sender: Sender::new(self.options(&Pace::Put), Pace::Put.retries(config.options.retries)),
+            storage_class: config.storage_class.clone(),
+            encryption: self.encryption().map(str::to_owned),
+            kms_key: config.sse_kms_key_id.clone(),
+            portions: Portions::default(),
+        }
+    }
+
     /// Returns the endpoint to give to the builder, and whether it is one of the bucket alone.
     fn address(&self) -> (Option<String>, bool) {
         let Some(endpoint) = self.endpoint else {
@@ -80,10 +97,15 @@ impl<'a> Clients<'a> {
         (Some(endpoint.replacen("://", &format!("://{}.", self.bucket), 1)), true)
     }
 
+    /// Returns the way to encrypt, as S3 names it.
+    fn encryption(&self) -> Option<&str> {
+        let config = self.config;
+        config.sse.as_deref().or(config.sse_kms_key_id.as_ref().map(|_| "aws:kms"))
+    }
+
     fn encrypted(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder, Error> {
         let key = self.config.sse_kms_key_id.as_deref();
-        let mode = self.config.sse.as_deref().or(key.map(|_| "aws:kms"));
-        Ok(match (mode, key) {
+        Ok(match (self.encryption(), key) {
             (None, _) => builder,
             (Some("aws:kms"), Some(key)) => builder.with_sse_kms_encryption(key),
             (Some("aws:kms:dsse"), Some(key)) => builder.with_dsse_kms_encryption(key),

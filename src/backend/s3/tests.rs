@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use object_store::ObjectStoreExt;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -40,7 +40,8 @@ async fn connect_as(config: &S3Config, bucket: &str, intent: Intent) -> Result<A
         retries: 1,
     };
     let settings = Settings::resolve(config, &|_| None)?;
-    connect_within(config, &limits, &settings, bucket, &Path::from("root"), intent).await
+    let opened = connect_within(config, &limits, &settings, bucket, &Path::from("root"), intent).await?;
+    Ok(opened.store)
 }
 
 async fn connect(endpoint: &str, intent: Intent) -> Result<Arc<dyn ObjectStore>, Error> {
