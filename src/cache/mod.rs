@@ -91,6 +91,10 @@ impl Repository for CachedRepository {
         self.inner.put_blob(descriptor, body).await
     }
 
+    fn bucket(&self) -> Option<&storage_layout::Repository> {
+        self.inner.bucket()
+    }
+
     async fn tags(&self) -> Result<Vec<Tag>, Error> {
         self.inner.tags().await
     }

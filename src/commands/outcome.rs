@@ -138,15 +138,13 @@ impl Outcome {
 
     /// Tells people what travelled.
     pub(super) fn summarize(&self, verb: &str, context: &Context) {
-        let there: u64 = self.blobs.iter().filter(|blob| blob.status == BlobStatus::Exists).map(|blob| blob.size).sum();
-        let sent = if self.dry_run { "to be sent" } else { "sent" };
+        let of = |status| self.blobs.iter().filter(|blob| blob.status == status).map(|blob| blob.size).sum();
+        let (there, copied) = (Bytes(of(BlobStatus::Exists)), Bytes(of(BlobStatus::Copied)));
+        let (sent, seconds) = (Bytes(self.bytes_sent), self.seconds);
+        let to_be = if self.dry_run { "to be " } else { "" };
+        let copied = if copied.0 == 0 { String::new() } else { format!("{copied} {to_be}copied by the store, ") };
         context.printer.end_progress();
-        context.printer.note(&format!(
-            "{verb}: {} {sent}, {} already there, {:.1} s",
-            Bytes(self.bytes_sent),
-            Bytes(there),
-            self.seconds
-        ));
+        context.printer.note(&format!("{verb}: {sent} {to_be}sent, {copied}{there} already there, {seconds:.1} s"));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use storage_layout::{Digest, Reference, Selector, Tag};
+use storage_layout::{Digest, Reference, Selector, Store, Tag};
 
 use super::Context;
 use crate::archive::ArchivePlace;
@@ -39,6 +39,15 @@ pub enum RepositoryPlace {
         /// How the registry is spoken to.
         options: RemoteOptions,
     },
+}
+
+/// Where a copy comes from: what is there need not be sent to another place of the same kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Near<'a> {
+    /// The place.
+    pub(super) place: &'a RepositoryPlace,
+    /// Its repository, if it is one of a bucket.
+    pub(super) bucket: Option<&'a storage_layout::Repository>,
 }
 
 /// Anywhere that an image can be.
@@ -163,24 +172,38 @@ impl Context {
         }
     }
 
-    /// Opens a repository to copy to. What `source` has in the same registry need not be sent.
+    /// Opens a repository to copy to. What `source` has in the same registry, or in a bucket of the same service, need not be sent.
     pub(super) async fn repository_near(
         &self,
         place: &RepositoryPlace,
-        source: Option<&RepositoryPlace>,
+        source: Option<Near<'_>>,
         intent: Intent,
     ) -> Result<Arc<dyn Repository>, CommandError> {
         let because = |error: Box<dyn std::error::Error + Send + Sync>| {
             CommandError::because(format!("cannot open {}", place.with_reference(None)), error)
         };
         match place {
+            RepositoryPlace::Bucket { backend, place }
+                if let Some(Near {
+                    place: RepositoryPlace::Bucket { backend: near, place: from },
+                    bucket: Some(source),
+                }) = source =>
+            {
+                let opening = Box::pin(backend.connect_near(&place.bucket, intent, near, &from.bucket));
+                let (objects, by) = opening.await.map_err(|error| because(error.into()))?;
+                let repository = Store::new(objects, self.store_options()).repository(&place.repository);
+                Ok(Arc::new(match by {
+                    Some(by) => repository.copying_from(source, by),
+                    None => repository,
+                }))
+            }
             RepositoryPlace::Bucket { backend, place } => {
                 let store = self.open(backend, &place.bucket, intent).await.map_err(|error| because(error.into()))?;
                 Ok(Arc::new(store.repository(&place.repository)))
             }
             RepositoryPlace::Registry { reference, options } => {
                 let repository = remote::connect(reference, options).map_err(|error| because(error.into()))?;
-                Ok(Arc::new(match source {
+                Ok(Arc::new(match source.map(|near| near.place) {
                     Some(RepositoryPlace::Registry { reference: near, .. }) if near.registry == reference.registry => {
                         repository.mounting_from(near.repository.clone())
                     }

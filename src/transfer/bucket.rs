@@ -40,6 +40,10 @@ impl Repository for storage_layout::Repository {
         Ok(())
     }
 
+    fn bucket(&self) -> Option<&storage_layout::Repository> {
+        Some(self)
+    }
+
     async fn tags(&self) -> Result<Vec<Tag>, Error> {
         let tags = self.list_tags(None, None).await?.items;
         if tags.is_empty() && !self.exists().await? {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use storage_layout::{Descriptor, Manifest};
+use storage_layout::{Descriptor, Digest, Manifest};
 
 use super::platform::ATTESTED;
 use super::referrers::{self, Attached};
@@ -143,15 +143,28 @@ impl Image {
     /// Returns all configs and layers that belong to it, each once; not those that are legally elsewhere.
     pub fn blobs(&self) -> Vec<Descriptor> {
         let mut seen = HashSet::new();
-        let attached = self.attached.iter().flat_map(|one| one.children.iter().chain(std::iter::once(&one.manifest)));
-        self.children
-            .iter()
-            .chain(std::iter::once(&self.root))
-            .chain(attached)
+        self.manifests()
             .flat_map(Manifest::blobs)
             .filter(|descriptor| !descriptor.is_foreign() && seen.insert(descriptor.digest.clone()))
             .cloned()
             .collect()
+    }
+
+    fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        let attached = self.attached.iter().flat_map(|one| one.children.iter().chain(std::iter::once(&one.manifest)));
+        self.children.iter().chain(std::iter::once(&self.root)).chain(attached)
+    }
+
+    /// Returns all blobs, each with the way that it goes if it is not there yet.
+    fn ways(&self, target: Option<&dyn Target>) -> Vec<CopiedBlob> {
+        let copies = target.is_some_and(Target::copies_blobs);
+        // Configs are small, and whoever runs the image does what they say: they are read and verified, as manifests are.
+        let configs: HashSet<&Digest> =
+            self.manifests().filter_map(Manifest::config).map(|config| &config.digest).collect();
+        let way = |descriptor: &Descriptor| {
+            if copies && !configs.contains(&descriptor.digest) { BlobStatus::Copied } else { BlobStatus::Sent }
+        };
+        self.blobs().into_iter().map(|descriptor| CopiedBlob { status: way(&descriptor), descriptor }).collect()
     }
 
     /// Copies it to `target`: blobs first, then the manifests below an index and what is attached, and the root last, which is
@@ -166,7 +179,7 @@ impl Image {
         jobs: usize,
         reporter: &Arc<dyn Reporter>,
     ) -> Result<Copied, Error> {
-        let wanted = look_for(target, self.blobs(), reporter).await?;
+        let wanted = look_for(target, self.ways(Some(target)), reporter).await?;
         let blobs = futures::stream::iter(wanted)
             .map(|blob| copy_blob(source, target, blob, reporter))
             .buffered(jobs.max(1))
@@ -191,14 +204,14 @@ impl Image {
     /// # Errors
     /// Whatever the target says.
     pub async fn compare(&self, target: Option<&dyn Target>, jobs: usize) -> Result<Copied, Error> {
-        let blobs = futures::stream::iter(self.blobs())
-            .map(|descriptor| async move {
-                let is_there = match target {
-                    Some(target) => target.would_have_blob(&descriptor).await?,
-                    None => false,
-                };
-                let status = if is_there { BlobStatus::Exists } else { BlobStatus::Sent };
-                Ok::<_, Error>(CopiedBlob { descriptor, status })
+        let blobs = futures::stream::iter(self.ways(target))
+            .map(|mut blob| async move {
+                if let Some(target) = target
+                    && target.would_have_blob(&blob.descriptor).await?
+                {
+                    blob.status = BlobStatus::Exists;
+                }
+                Ok::<_, Error>(blob)
             })
             .buffered(jobs.max(1))
             .try_collect()
@@ -211,12 +224,14 @@ impl Image {
 /// Asks for all blobs at once, before the first one travels, and tells of those that need not.
 async fn look_for(
     target: &dyn Target,
-    wanted: Vec<Descriptor>,
+    wanted: Vec<CopiedBlob>,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Vec<CopiedBlob>, Error> {
-    let found = futures::stream::iter(wanted).map(async |descriptor| {
-        let status = if target.has_blob(&descriptor).await? { BlobStatus::Exists } else { BlobStatus::Sent };
-        Ok::<_, Error>(CopiedBlob { descriptor, status })
+    let found = futures::stream::iter(wanted).map(async |mut blob| {
+        if target.has_blob(&blob.descriptor).await? {
+            blob.status = BlobStatus::Exists;
+        }
+        Ok::<_, Error>(blob)
     });
     let found: Vec<CopiedBlob> = found.buffered(QUESTIONS).try_collect().await?;
     for CopiedBlob { descriptor, .. } in found.iter().filter(|blob| blob.status == BlobStatus::Exists) {
@@ -225,23 +240,35 @@ async fn look_for(
     Ok(found)
 }
 
-/// Has a blob travel, unless it is there.
+/// Has a blob travel, unless it is there or the target gets it by itself.
 async fn copy_blob(
     source: &dyn Source,
     target: &dyn Target,
-    blob: CopiedBlob,
+    mut blob: CopiedBlob,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<CopiedBlob, Error> {
     if blob.status == BlobStatus::Exists {
         return Ok(blob);
     }
+    let descriptor = &blob.descriptor;
+    let start = || reporter.blob_started(Label::of(descriptor), Some(descriptor.size));
+    let mut progress = start();
+    if blob.status == BlobStatus::Copied {
+        if target.copy_blob(descriptor).await? {
+            progress.advanced(descriptor.size);
+            progress.finished(&descriptor.digest);
+            return Ok(blob);
+        }
+        blob.status = BlobStatus::Sent;
+    }
     let mut resends = 0;
     loop {
-        match send_blob(source, target, &blob.descriptor, reporter).await {
+        match send_blob(source, target, descriptor, progress).await {
             Err(Error::Interrupted(error)) if resends < MAX_RESENDS => {
                 tracing::info!(%error, "sending the blob again");
                 resends += 1;
                 tokio::time::sleep(RESEND_PAUSE * resends).await;
+                progress = start();
             }
             sent => break sent?,
         }
@@ -253,10 +280,9 @@ async fn send_blob(
     source: &dyn Source,
     target: &dyn Target,
     descriptor: &Descriptor,
-    reporter: &Arc<dyn Reporter>,
+    progress: Box<dyn BlobProgress>,
 ) -> Result<(), Error> {
-    let progress: Arc<dyn BlobProgress> =
-        Arc::from(reporter.blob_started(Label::of(descriptor), Some(descriptor.size)));
+    let progress: Arc<dyn BlobProgress> = Arc::from(progress);
     let counted = Arc::clone(&progress);
     let body = source.blob(descriptor).await.map_err(|error| incomplete(error, descriptor))?;
     let body = body.inspect_ok(move |bytes: &Bytes| counted.advanced(bytes.len() as u64));

@@ -35,6 +35,11 @@ pub trait Source: Send + Sync {
     /// Returns the bytes of a config or layer. They need not be verified: every target does that.
     async fn blob(&self, descriptor: &Descriptor) -> Result<ByteStream, Error>;
 
+    /// Returns the repository of a bucket that this is, if it is one: its service may copy blobs from there by itself.
+    fn bucket(&self) -> Option<&storage_layout::Repository> {
+        None
+    }
+
     /// Returns what is attached to a manifest of this place from outside. Most places that are files know nothing of that.
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
         let _ = subject;
@@ -50,6 +55,17 @@ pub trait Target: Send + Sync {
 
     /// Stores a blob. It becomes visible only if the bytes have the descriptor's digest and size.
     async fn put_blob(&self, descriptor: &Descriptor, body: ByteStream) -> Result<(), Error>;
+
+    /// Tells whether [`Target::copy_blob`] is worth a try.
+    fn copies_blobs(&self) -> bool {
+        false
+    }
+
+    /// Has the place get a blob from the source by itself. `false` means that it has to be sent.
+    async fn copy_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        let _ = descriptor;
+        Ok(false)
+    }
 
     /// Stores a manifest that an index names. Its blobs and manifests are there already.
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error>;

@@ -63,6 +63,8 @@ pub trait BlobProgress: Send + Sync + fmt::Debug {
 pub enum BlobStatus {
     /// It travelled.
     Sent,
+    /// It was copied where it is kept, and did not come through here.
+    Copied,
     /// It was there already.
     Exists,
 }

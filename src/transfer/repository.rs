@@ -42,6 +42,11 @@ pub trait Repository: Send + Sync + fmt::Debug {
     /// Stores a blob. It becomes visible only if the bytes have the descriptor's digest and size.
     async fn put_blob(&self, descriptor: &Descriptor, body: ByteStream) -> Result<(), Error>;
 
+    /// Returns the repository of a bucket that this is, or stands for.
+    fn bucket(&self) -> Option<&storage_layout::Repository> {
+        None
+    }
+
     /// Returns all tags, in byte order.
     ///
     /// # Errors
@@ -83,6 +88,10 @@ impl Source for RepositorySource {
         self.repository.get_blob(descriptor).await
     }
 
+    fn bucket(&self) -> Option<&storage_layout::Repository> {
+        self.repository.bucket()
+    }
+
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
         referrers::in_repository(self.repository.as_ref(), subject).await
     }
@@ -110,6 +119,17 @@ impl Target for RepositoryTarget {
 
     async fn put_blob(&self, descriptor: &Descriptor, body: ByteStream) -> Result<(), Error> {
         self.repository.put_blob(descriptor, body).await
+    }
+
+    fn copies_blobs(&self) -> bool {
+        self.repository.bucket().is_some_and(storage_layout::Repository::copies_blobs)
+    }
+
+    async fn copy_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        match self.repository.bucket() {
+            Some(bucket) => Ok(bucket.copy_blob(&descriptor.digest, descriptor.size).await?),
+            None => Ok(false),
+        }
     }
 
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {

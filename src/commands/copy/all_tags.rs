@@ -10,6 +10,7 @@ use super::target::{TargetEnd, open_repository};
 use super::{Options, copy_between, outcome};
 use crate::backend::Intent;
 use crate::commands::outcome::Outcome;
+use crate::commands::place::Near;
 use crate::commands::{Context, Place, RepositoryPlace, tags};
 use crate::transfer::{Repository, RepositorySource, is_digest_tag};
 use crate::ui::{CommandError, ExitStatus, Format};
@@ -93,7 +94,8 @@ async fn open(
         let mut tags = tags::list(from.as_ref(), source).await?;
         // Those that are made of digests are no images: what they stand for goes with the image that it is attached to.
         tags.retain(|tag| !is_digest_tag(tag.as_str()));
-        let to = open_repository(target, Some(source), options.dry_run, context).await?;
+        let near = Near { place: source, bucket: from.bucket() };
+        let to = open_repository(target, Some(near), options.dry_run, context).await?;
         Ok(Opened { from, to, tags })
     });
     work.await

@@ -118,7 +118,8 @@ pub(super) async fn copy(
         format!("copying {source} to {target}"),
         Box::pin(async {
             let from = context.source(source).await?;
-            Ok((from, TargetEnd::open(target, source, options.dry_run, context).await?))
+            let to = TargetEnd::open(target, source, from.as_ref(), options.dry_run, context).await?;
+            Ok((from, to))
         }),
     );
     let (from, to) = ends.await?;
@@ -176,7 +177,11 @@ async fn between(
     if options.dry_run {
         let would = image.compare(to.target(), jobs).await.map_err(because)?;
         for blob in &would.blobs {
-            let word = if blob.status == BlobStatus::Exists { "is there" } else { "to send " };
+            let word = match blob.status {
+                BlobStatus::Exists => "is there",
+                BlobStatus::Copied => "to copy ",
+                BlobStatus::Sent => "to send ",
+            };
             context.printer.note(&format!("{word} {} {}", blob.descriptor.digest, Bytes(blob.descriptor.size)));
         }
         return Ok(would);

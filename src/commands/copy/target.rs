@@ -7,10 +7,11 @@ use storage_layout::Tag;
 
 use crate::archive::{self, ArchivePlace, Spool, TargetOptions};
 use crate::backend::Intent;
+use crate::commands::place::Near;
 use crate::commands::pull::check_loaded;
 use crate::commands::{Context, ImagePlace, Place, RepositoryPlace};
 use crate::docker::DockerEngine;
-use crate::transfer::{Copied, PlatformFilter, Repository, RepositoryTarget, Target};
+use crate::transfer::{Copied, PlatformFilter, Repository, RepositoryTarget, Source, Target};
 use crate::ui::{CommandError, ExitStatus};
 
 /// Where a copy goes to.
@@ -37,17 +38,18 @@ struct Daemon {
 }
 
 impl TargetEnd {
-    /// Opens a place to copy to. A dry run makes nothing.
+    /// Opens a place to copy to; `from` is `source`, opened. A dry run makes nothing.
     pub(super) async fn open(
         place: &Place,
         source: &Place,
+        from: &dyn Source,
         dry_run: bool,
         context: &Context,
     ) -> Result<Self, CommandError> {
         match place {
             Place::Repository(place) => {
                 let near = match source {
-                    Place::Repository(source) => Some(source),
+                    Place::Repository(source) => Some(Near { place: source, bucket: from.bucket() }),
                     Place::Local(_) => None,
                 };
                 let repository = open_repository(place, near, dry_run, context).await?;
@@ -116,10 +118,10 @@ impl TargetEnd {
     }
 }
 
-/// Opens a repository to copy to. What `near` has in the same registry need not be sent. `None` if a dry run would have to make it.
+/// Opens a repository to copy to. What is near need not be sent. `None` if a dry run would have to make it.
 pub(super) async fn open_repository(
     place: &RepositoryPlace,
-    near: Option<&RepositoryPlace>,
+    near: Option<Near<'_>>,
     dry_run: bool,
     context: &Context,
 ) -> Result<Option<Arc<dyn Repository>>, CommandError> {

@@ -17,8 +17,12 @@ use object_store::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 use tokio::net::TcpListener;
 
-/// The one bucket.
+/// The bucket.
 pub(crate) const BUCKET: &str = "images";
+/// Another one, for copies between the two.
+const OTHER: &str = "other";
+/// A larger object is not copied by one request.
+const REWRITTEN: usize = 1024 * 1024;
 /// The smallest part that may be followed by another.
 const PART: usize = 5 * 1024 * 1024;
 /// How many names a listing has at most.
@@ -41,11 +45,11 @@ struct Object {
 
 type Query = BTreeMap<String, String>;
 
-/// Starts a server with an empty bucket and returns its URL.
+/// Starts a server with empty buckets and returns its URL.
 pub(crate) async fn start() -> String {
-    let state = Arc::new(Mutex::new(State::default()));
+    let buckets = Arc::new([BUCKET, OTHER].map(|name| (name, Mutex::new(State::default()))));
     let router = Router::new().fallback(move |request: Request| {
-        let state = Arc::clone(&state);
+        let buckets = Arc::clone(&buckets);
         async move {
             let (parts, body) = request.into_parts();
             let Ok(body) = to_bytes(body, usize::MAX).await else { return refusal(400, "IncompleteBody") };
@@ -57,11 +61,24 @@ pub(crate) async fn start() -> String {
                 .map(|(name, value)| (decode(name), decode(&value.replace('+', " "))))
                 .collect();
             let path = parts.uri.path().trim_start_matches('/');
-            let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-            if decode(bucket) != BUCKET {
-                return refusal(404, "NoSuchBucket");
+            let find = |name: &str| {
+                let (_, state) = buckets.iter().find(|(bucket, _)| *bucket == decode(name))?;
+                Some(state.lock().expect("no request panics"))
+            };
+            if let (Some(names), "POST") = (path.strip_prefix("storage/v1/b/"), parts.method.as_str()) {
+                let names: Vec<&str> = names.split('/').collect();
+                let [from, "o", source, "rewriteTo", "b", to, "o", target] = names[..] else {
+                    return refusal(404, "NotFound");
+                };
+                // One after the other: they may be the same.
+                let Some(object) = find(from).and_then(|state| state.objects.get(&decode(source)).cloned()) else {
+                    return refusal(404, "NoSuchKey");
+                };
+                let Some(mut state) = find(to) else { return refusal(404, "NoSuchBucket") };
+                return rewrite(&mut state, decode(target), object, &query);
             }
-            let state = state.lock().expect("no request panics");
+            let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+            let Some(state) = find(bucket) else { return refusal(404, "NoSuchBucket") };
             answer(state, &parts.method, decode(key), &query, &parts.headers, body)
         }
     });
@@ -137,6 +154,18 @@ fn answer(
         }
         ("POST", Some(upload)) => complete(&mut state, upload, &body),
         _ => refusal(405, "MethodNotAllowed"),
+    }
+}
+
+/// Copies in two steps what is large, as Google's does.
+fn rewrite(state: &mut State, key: String, object: Object, query: &Query) -> Response {
+    match query.get("rewriteToken").map(String::as_str) {
+        None if object.content.len() > REWRITTEN => r#"{"done": false, "rewriteToken": "a+b/c=="}"#.into_response(),
+        None | Some("a+b/c==") => {
+            drop(write(state, key, object.content));
+            r#"{"done": true}"#.into_response()
+        }
+        Some(_) => refusal(400, "InvalidArgument"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Copies between all places, and what lists and inspects them.
 
 mod all_tags;
+mod by_the_store;
 mod interrupted;
 mod lists;
 mod loss;

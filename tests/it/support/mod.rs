@@ -9,6 +9,7 @@ pub(crate) mod googleapis;
 pub(crate) mod image;
 pub(crate) mod proxy;
 pub(crate) mod registry;
+pub(crate) mod relay;
 pub(crate) mod run;
 pub(crate) mod s3;
 pub(crate) mod server;

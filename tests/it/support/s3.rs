@@ -69,6 +69,18 @@ impl S3 {
         std::sync::Arc::new(object_store::prefix::PrefixStore::new(store, self.root.as_str()))
     }
 
+    /// Makes a bucket beside the one of the tests.
+    pub(crate) fn make_bucket(&self, name: &str) {
+        let output = Command::new("curl")
+            .args(["-sS", "--fail", "-X", "PUT", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
+            .args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--user"])
+            .arg(format!("{}:{}", self.access_key, self.secret_key))
+            .arg(format!("{}/{name}", self.endpoint.trim_end_matches('/')))
+            .output()
+            .expect("curl starts");
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Tells which multipart uploads the server keeps that were never completed, below this test's root.
     pub(crate) fn unfinished_uploads(&self) -> String {
         let output = Command::new("curl")
