@@ -4,7 +4,7 @@
 
 readonly all_rows=(
     push-tiny push-mixed push-big push-big-zstd push-again push-layer-known push-layer-unknown
-    pull-mixed slow-push slow-pull serve containerd
+    pull-mixed slow-push slow-pull slow-read serve containerd
 )
 
 table() {
@@ -19,6 +19,7 @@ table() {
     line push-layer-unknown 'the same, where it does not' '≤ 0.45'
     line pull-mixed 'pull mixed, cold, against `docker pull` from Docker'\''s registry' '≤ 1.0'
     line slow-pull 'pull of one big layer over 20 MB/s per connection and 10 ms each way' '≤ 0.55'
+    line slow-read 'the same into an OCI layout, against `curl` of the layer from Docker'\''s registry: with no daemon that extracts it' ''
     line slow-push 'push of it over the same link' '≤ 0.5'
     line serve "\`serve\`: 8 clients reading 64 MiB blobs from MinIO, against Docker's registry without redirect" '≤ 1.0 within 64 MiB'
     line containerd 'push mixed, cold, from the containerd store' '≤ 0.8'
@@ -174,6 +175,34 @@ row_pull_mixed() { pull_row mixed "$endpoint"; }
 row_slow_pull() {
     start_link
     pull_row big "$slow_endpoint"
+}
+
+# What the link alone makes of it: no daemon extracts what came.
+row_slow_read() {
+    local name digest
+    start_link
+    need_image big
+    fresh_root
+    start_registry "$endpoint" "$root"
+    name=127.0.0.1:$registry_port/bench/big
+    docker tag bench/big:v1 "$name:v1"
+    docker push --quiet "$name:v1" >/dev/null
+    docker image rm "$name:v1" >/dev/null
+    digest=$("$program" manifest "s3://$bucket/bench/big:v1" --endpoint "$endpoint" --root-dir "$root" 2>/dev/null |
+        tr -d ' \n' | sed 's/.*"layers":.*"digest":"\(sha256:[0-9a-f]*\)".*/\1/')
+    start_registry "$slow_endpoint" "$root"
+    our_side() {
+        ours ours "$slow_endpoint" "$root" pull "$bucket/bench/big:v1" --image "oci:$work/layout"
+        rm -rf "$work/layout"
+    }
+    curl_side() {
+        measure peer curl --silent --show-error --fail --noproxy '*' --output "$work/blob" \
+            "http://127.0.0.1:$registry_port/v2/bench/big/blobs/$digest"
+        rm "$work/blob"
+    }
+    in_turn our_side curl_side
+    end registry
+    remove_root "$root"
 }
 
 # --- serve ---------------------------------------------------------------------------------------------------------------
