@@ -92,10 +92,14 @@ export OCI_STORE_REQUIRE=${OCI_STORE_REQUIRE#,}
 spawn tests/services.sh up "$dir/services"
 services=$!
 
-run cargo build --release --locked
+# At once: for minutes at the end of the release build one core is busy and the others are not.
+# shellcheck disable=SC2016 # expanded by the shell that runs it
+run bash -c 'cargo build --release --locked &
+    release=$!
+    cargo test --workspace --locked --no-run || { kill "$release"; wait; exit 1; }
+    wait "$release"'
 target=$(realpath "${CARGO_TARGET_DIR:-target}")
 export OCI_STORE_TEST_RELEASE_BIN=$target/release/oci-store
-run cargo test --workspace --locked --no-run
 
 if [[ -n $services ]]; then
     headline "waiting for the services"
